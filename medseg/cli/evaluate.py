@@ -1,0 +1,97 @@
+"""medseg evaluate"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medseg.cli.options import Json
+
+if TYPE_CHECKING:
+    from medseg.config.inference import EvaluationConfig
+
+
+def evaluate(  # noqa: PLR0917 - an option each
+    predictions: Annotated[
+        Path, typer.Argument(help="A mask, or a folder of masks (as medseg infer writes).")
+    ],
+    references: Annotated[Path, typer.Argument(help="The reference, or a folder of references.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for cases.csv, summary.json, report.html.")
+    ] = Path("evaluation"),
+    config: Annotated[
+        Path | None, typer.Option(help="An experiment (or run folder) whose labels and metrics are used.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Structures and values, as in prostate=1,bladder=2. Default: all values found."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="The scans, for the report's pictures.")] = None,
+    missing: Annotated[
+        str, typer.Option(help="A structure without a voxel in a reference is: absent, or not_contoured.")
+    ] = "absent",
+    tolerance_mm: Annotated[float | None, typer.Option(min=0.01, help="Tolerance of NSD.")] = None,
+    json: Json = False,
+) -> int:
+    """Score masks against references: Dice, IoU, surface distances and more, by structure and case.
+
+    Masks on another grid than their reference are refused, not compared as arrays.
+    """
+    from medseg.cli.display import Bars
+    from medseg.cli.printing import print_json, print_summary, say
+    from medseg.report.folders import report_on_folders
+
+    structures, settings, missing = _settings(config, labels, missing, tolerance_mm)
+    with Bars() as bars:
+        summary = report_on_folders(
+            predictions,
+            references,
+            out,
+            labels=structures,
+            config=settings,
+            images=images,
+            missing=missing,
+            progress=lambda case, done, total: bars.show("scoring", done, total, case),
+        )
+    if json:
+        print_json({"report": str(out / "report.html"), "summary": str(out / "summary.json")})
+    else:
+        print_summary(summary)
+        say(f"report: {out / 'report.html'}")
+    for failure in summary.failures:
+        say(f"failed: {failure.case}: {failure.reason}")
+    return 3 if summary.failures else 0
+
+
+def _settings(
+    config: Path | None, labels: str | None, missing: str, tolerance_mm: float | None
+) -> tuple[dict[str, int] | None, "EvaluationConfig", str]:
+    from medseg.config import load_experiment
+    from medseg.config.inference import EvaluationConfig
+    from medseg.errors import UsageError
+
+    if missing not in ("absent", "not_contoured"):
+        raise UsageError(f"--missing {missing}: give absent or not_contoured")
+    structures, settings = _parse_labels(labels), EvaluationConfig()
+    if config is not None:
+        experiment = load_experiment(config / "config.yaml" if config.is_dir() else config)
+        structures = structures or experiment.labels
+        settings = experiment.evaluation
+        missing = experiment.data.missing_structures if missing == "absent" else missing
+    if tolerance_mm is not None:
+        settings = settings.model_copy(update={"nsd_tolerance_mm": tolerance_mm})
+    return structures, settings, missing
+
+
+def _parse_labels(text: str | None) -> dict[str, int] | None:
+    from medseg.errors import UsageError
+
+    if text is None:
+        return None
+    labels = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip() or not value.strip().lstrip("-").isdigit():
+            raise UsageError(f"--labels {part}: write name=value, as in prostate=1,bladder=2")
+        labels[name.strip()] = int(value)
+    return labels

@@ -1,0 +1,131 @@
+"""What may be done to a training patch, each with its probability ``p``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from medseg.config.base import Count, Probability, Settings
+
+Range = tuple[float, float]
+PatientAxis = Literal["left_right", "posterior_anterior", "inferior_superior"]
+
+
+class Elastic(Settings):
+    points: Count = 7
+    """Control points along each axis of the patch."""
+    max_mm: float = Field(6, ge=0)
+    """Largest displacement of a control point."""
+
+
+class SpatialAugmentation(Settings):
+    """Shift, rotation, shear, zoom and elastic deformation, drawn together, applied in one interpolation."""
+
+    kind: Literal["spatial"]
+    p: Probability = 0.5
+    rotation_deg: float | tuple[float, float, float] = 15
+    """Largest rotation about the i, j and k axis (one number for all; 2D patches turn in their plane)."""
+    scale: float = Field(0.15, ge=0, lt=1)
+    """Zoom between 1 - scale and 1 + scale."""
+    anisotropic_scale: bool = False
+    """Draw the zoom for each axis by itself."""
+    shear: float = Field(0.0, ge=0, lt=1)
+    """Largest shear: displacement over distance."""
+    shift_mm: float = Field(0.0, ge=0)
+    elastic: Elastic | None = None
+
+
+class FlipAugmentation(Settings):
+    """Mirror; left/right pairs of structures swap their labels when left and right are mirrored."""
+
+    kind: Literal["flip"]
+    p: Probability = 0.5
+    axes: tuple[PatientAxis, ...] = ("left_right",)
+
+
+class NoiseAugmentation(Settings):
+    kind: Literal["noise"]
+    p: Probability = 0.2
+    std: float = Field(0.1, gt=0)
+    """Largest standard deviation, in units of the normalised intensity."""
+
+
+class BlurAugmentation(Settings):
+    kind: Literal["blur"]
+    p: Probability = 0.1
+    std_mm: float = Field(1.5, gt=0)
+    """Largest standard deviation of the Gaussian kernel."""
+
+
+class GammaAugmentation(Settings):
+    kind: Literal["gamma"]
+    p: Probability = 0.2
+    log_gamma: float = Field(0.3, gt=0)
+    """The exponent is exp(u) with u drawn from [-log_gamma, log_gamma]."""
+
+
+class BrightnessContrastAugmentation(Settings):
+    kind: Literal["brightness_contrast"]
+    p: Probability = 0.2
+    brightness: float = Field(0.2, ge=0)
+    """Largest offset, in units of the normalised intensity."""
+    contrast: float = Field(0.25, ge=0, lt=1)
+    """Deviations from the mean are multiplied by 1 - contrast to 1 + contrast."""
+
+
+class BiasFieldAugmentation(Settings):
+    """MR: a smooth multiplicative field (polynomial)."""
+
+    kind: Literal["bias_field"]
+    p: Probability = 0.15
+    coefficients: float = Field(0.4, gt=0)
+    order: int = Field(3, ge=0, le=6)
+
+
+class MotionAugmentation(Settings):
+    """MR: the patient moved during the acquisition (Shaw 2019)."""
+
+    kind: Literal["motion"]
+    p: Probability = 0.05
+    degrees: float = Field(5, ge=0)
+    translation_mm: float = Field(5, ge=0)
+    movements: Count = 2
+
+
+class GhostingAugmentation(Settings):
+    kind: Literal["ghosting"]
+    p: Probability = 0.05
+    ghosts: tuple[Count, Count] = (3, 8)
+    intensity: Range = (0.2, 0.6)
+
+
+class SpikeAugmentation(Settings):
+    """MR: spikes in k-space give stripes."""
+
+    kind: Literal["spike"]
+    p: Probability = 0.05
+    spikes: Count = 1
+    intensity: Range = (0.3, 0.8)
+
+
+class AnisotropyAugmentation(Settings):
+    """Thick slices: sampled down along one axis and up again."""
+
+    kind: Literal["anisotropy"]
+    p: Probability = 0.1
+    downsampling: tuple[float, float] = (1.5, 3.0)
+
+
+Augmentation = Annotated[
+    SpatialAugmentation
+    | FlipAugmentation
+    | NoiseAugmentation
+    | BlurAugmentation
+    | GammaAugmentation
+    | BrightnessContrastAugmentation
+    | BiasFieldAugmentation
+    | MotionAugmentation
+    | GhostingAugmentation
+    | SpikeAugmentation
+    | AnisotropyAugmentation,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,108 @@
+"""YAML file and ``--set`` overrides to an :class:`Experiment`, or every problem at once."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import ValidationError
+
+from medseg.config.experiment import Experiment
+from medseg.config.explain import explain
+from medseg.config.yaml_text import parse_yaml
+from medseg.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read ``path`` and apply ``overrides`` (``"training.stop.minutes=20"``, the value is YAML).
+
+    Raises:
+        ConfigError: with one line a problem, each with its dotted path.
+    """
+    raw = read_yaml(path)
+    for override in overrides:
+        _apply(raw, override)
+    return parse_experiment(raw, str(path))
+
+
+def parse_experiment(raw: dict[str, Any], subject: str) -> Experiment:
+    """Validate a plain dictionary; ``subject`` names its origin in errors."""
+    try:
+        return Experiment.model_validate(raw)
+    except ValidationError as error:
+        lines = explain(error.errors(), raw, Experiment)
+        count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
+        raise ConfigError(
+            *(f"{subject}: {line}" for line in lines), f"{subject}: {count}; nothing was run"
+        ) from None
+
+
+def dump_experiment(experiment: Experiment) -> str:
+    """YAML of the fully resolved experiment; loads back to an equal one."""
+    return yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping, read safely: bounded in size, no aliases, plain values only."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ConfigError(
+                f"{path}: {size} bytes; a configuration has at most {MAX_BYTES}: is this the right file?"
+            )
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file{_near(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error})") from None
+    raw = parse_yaml(text, str(path))
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: a mapping of keys is expected, as in 'name: my_experiment'")
+    return cast(dict[str, Any], raw)
+
+
+def _near(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" (and no folder {path.parent})"
+    close = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
+    return f" (did you mean {path.parent / close[0]}?)" if close else ""
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: write key=value, as in --set training.stop.minutes=20")
+    value = parse_yaml(text, f"--set {override}")
+    *parents, last = key.strip().split(".")
+    node: Any = raw
+    for depth, name in enumerate(parents):
+        node = _step(node, name, ".".join(parents[: depth + 1]), override)
+    if isinstance(node, list):
+        node[_index(node, last, override)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise ConfigError(f"--set {override}: {'.'.join(parents)} is a single value and has no keys")
+
+
+def _step(node: Any, name: str, dotted: str, override: str) -> Any:
+    if isinstance(node, list):
+        return node[_index(node, name, override)]
+    if isinstance(node, dict):
+        child = node.setdefault(name, {})
+        if child is None:
+            child = node[name] = {}
+        return child
+    raise ConfigError(f"--set {override}: {dotted} is a single value and has no keys")
+
+
+def _index(node: list[Any], name: str, override: str) -> int:
+    if not name.isdigit() or int(name) >= len(node):
+        entries = f"0 to {len(node) - 1}" if node else "none"
+        raise ConfigError(
+            f"--set {override}: '{name}' is not an entry of the list ({entries}); or set the whole list"
+        )
+    return int(name)

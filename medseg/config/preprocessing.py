@@ -1,0 +1,73 @@
+"""How a scan becomes what the network sees."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from medseg.config.base import Positive, Settings, Triple
+
+
+class WindowIntensity(Settings):
+    """CT: clip to [center - width/2, center + width/2] (HU), then scale to [-1, 1]."""
+
+    kind: Literal["window"]
+    center: float = 40
+    width: Positive = 400
+
+
+class ZScoreIntensity(Settings):
+    """Each scan by itself: subtract the mean, divide by the standard deviation."""
+
+    kind: Literal["zscore"]
+    region: Literal["whole", "foreground"] = "whole"
+    """Which voxels give mean and deviation: all, or those above the scan's mean."""
+
+
+class PercentileIntensity(Settings):
+    """Each scan by itself: clip to two percentiles, then scale to [-1, 1]."""
+
+    kind: Literal["percentile"]
+    low: float = Field(0.5, ge=0, le=100)
+    high: float = Field(99.5, ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PercentileIntensity":
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        return self
+
+
+class FittedIntensity(Settings):
+    """The cohort: clip to percentiles 0.5 and 99.5 of the voxels inside labels of the training patients,
+    subtract their mean, divide by their deviation (Isensee 2021, CT normalisation). The values travel in the
+    model."""
+
+    kind: Literal["fitted"]
+
+
+Intensity = Annotated[
+    WindowIntensity | ZScoreIntensity | PercentileIntensity | FittedIntensity, Field(discriminator="kind")
+]
+
+
+class CropConfig(Settings):
+    """Cut the scan to the box around its largest bright part (the body), before anything else looks at it."""
+
+    above: float
+    """Voxels above this intensity of the first channel belong to the body (-300 HU suits CT)."""
+
+    margin_mm: float = Field(5, ge=0)
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, dict | BaseModel) else value
+
+
+class PreprocessingConfig(Settings):
+    spacing_mm: Triple | None = None
+    """Voxel size the network sees, along right, anterior, superior. Unset: the median of those that train."""
+
+    intensity: Annotated[tuple[Intensity, ...], BeforeValidator(_as_list)]
+    """One for all channels, or a list with one a channel."""
+
+    crop: CropConfig | None = None

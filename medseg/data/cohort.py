@@ -1,0 +1,138 @@
+"""``data.cohort`` to cases: which of the forms it is, and all that is wrong with it, told together."""
+
+import difflib
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from medseg.config import DataConfig
+from medseg.data.case import Case, Findings
+from medseg.data.csv_cohort import find_in_csv
+from medseg.data.dataset_json import NAME as DATASET_JSON
+from medseg.data.dataset_json import find_in_dataset_json
+from medseg.data.image_label_folders import PAIRS, find_in_image_label_folders, image_label_pair
+from medseg.data.naming import listed
+from medseg.data.patient_folders import find_in_patient_folders
+from medseg.data.tree import is_scan, look
+from medseg.errors import CohortError
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+MAX_PROBLEMS = 20
+FORMS = "a folder of patient folders, images/ and labels/, a CSV, a dataset.json folder, or phantom:pelvis_ct"
+
+
+def find_cases(
+    config: DataConfig, structures: Sequence[str], *, progress: Progress | None = None
+) -> tuple[Case, ...]:
+    """All cases of ``config.cohort``, sorted by id; files are found, not read.
+
+    Args:
+        structures: the names of the labels, for what a CSV declares as not contoured.
+        progress: called with (patients ready, all) while a phantom is simulated for the first time.
+
+    Raises:
+        CohortError: with one line a problem (20 at most, then how many more).
+    """
+    if config.cohort.startswith("phantom:"):
+        cases = _phantom(config.cohort, progress)
+        return tuple(sorted(cases, key=lambda case: case.id))
+    root = Path(config.cohort).expanduser()
+    found = _find(root, config, structures)
+    problems = [*found.problems, *_duplicates(found.cases)]
+    if not problems and not found.cases:
+        problems.append(f"cohort {root}: no case found; a cohort is {FORMS}{_csv_hint(root)}")
+    CohortError.raise_if(shortened(problems))
+    log.info(
+        "cohort %s: %d cases of %d patients", root, len(found.cases), len({c.patient for c in found.cases})
+    )
+    return tuple(sorted(found.cases, key=lambda case: case.id))
+
+
+def shortened(problems: Sequence[str]) -> tuple[str, ...]:
+    """The first problems, and how many more there are."""
+    if len(problems) <= MAX_PROBLEMS:
+        return tuple(problems)
+    return (*problems[:MAX_PROBLEMS], f"and {len(problems) - MAX_PROBLEMS} more problems of this cohort")
+
+
+def _find(root: Path, config: DataConfig, structures: Sequence[str]) -> Findings:
+    if not root.exists():
+        raise CohortError(f"cohort {root}: not found{_near(root)}: correct data.cohort")
+    if root.is_file():
+        if root.suffix.lower() == ".csv":
+            return find_in_csv(root, config, structures)
+        if root.name == DATASET_JSON:
+            return find_in_dataset_json(root, config)
+        raise CohortError(f"cohort {root}: a file of this kind is not a cohort; one is {FORMS}")
+    if (root / DATASET_JSON).is_file():
+        return find_in_dataset_json(root / DATASET_JSON, config)
+    pair = image_label_pair(root)
+    if pair is not None:
+        found = find_in_image_label_folders(*pair, config)
+        return Findings(found.cases, (*_mixed(root, pair), *found.problems))
+    if is_scan(root):
+        raise CohortError(f"cohort {root}: one DICOM series; a cohort is {FORMS}")
+    return find_in_patient_folders(root, config)
+
+
+def _mixed(root: Path, pair: tuple[Path, Path]) -> list[str]:
+    """Scans beside ``images/`` and ``labels/`` would be passed over in silence, so they are told."""
+    here, below = look(root)
+    others = [path for path in below if path not in pair and path.name not in ("imagesTs", "labelsTs")]
+    with_scans = [path.name + "/" for path in others if look(path)[0].scans]
+    names = [path.name for path in here.scans] + with_scans
+    if not names:
+        return []
+    both = [name for name in names if name.rstrip("/") in {n for p in PAIRS for n in p}]
+    what = "two pairs of folders" if both else "two forms of a cohort at once"
+    return [f"{root}: {what} ({pair[0].name}/, {pair[1].name}/ and {', '.join(names[:4])}): leave one"]
+
+
+def _duplicates(cases: Sequence[Case]) -> list[str]:
+    """Cases whose names differ in nothing that a file system may ignore."""
+    by_id = defaultdict(list)
+    for case in cases:
+        by_id[case.id.casefold()].append(case)
+    problems = []
+    for same in by_id.values():
+        if len(same) > 1:
+            paths = listed([str(case.images[0]) for case in same])
+            problems.append(
+                f"case {same[0].id}: {len(same)} scans have this name ({paths}): give each its own"
+            )
+    return problems
+
+
+def _phantom(cohort: str, progress: Progress | None) -> tuple[Case, ...]:
+    """``phantom:pelvis_ct``, or with options: ``phantom:pelvis_ct?patients=12&seed=3``."""
+    name, _, query = cohort.removeprefix("phantom:").partition("?")
+    if name != "pelvis_ct":
+        raise CohortError(f"cohort {cohort}: no such phantom; there is phantom:pelvis_ct")
+    arguments = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        option = {"patients": "count", "seed": "seed"}.get(key)
+        if option is None or not value.isdecimal() or (option == "count" and int(value) < 1):
+            raise CohortError(
+                f"cohort {cohort}: write phantom:pelvis_ct?patients=12&seed=3, with whole numbers"
+            )
+        arguments[option] = int(value)
+    # The simulator loads slowly, and only this kind of cohort needs it.
+    from medseg.data.phantom import pelvis_ct_cohort  # noqa: PLC0415
+
+    return pelvis_ct_cohort(options["patients"], options["seed"], progress=progress)
+
+
+def _near(root: Path) -> str:
+    if not root.parent.is_dir():
+        return f" (and no folder {root.parent})"
+    close = difflib.get_close_matches(root.name, [path.name for path in root.parent.iterdir()], n=1)
+    return f" (did you mean {root.parent / close[0]}?)" if close else ""
+
+
+def _csv_hint(root: Path) -> str:
+    tables = sorted(root.glob("*.csv")) if root.is_dir() else []
+    return f" (did you mean {tables[0]}?)" if tables else ""

@@ -1,0 +1,192 @@
+"""Scores on disk: ``cases.csv`` (a row a structure of a case, read back without loss), ``summary.json``."""
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+from medseg.errors import CohortError, EnvironmentProblem
+from medseg.evaluation.case import ALWAYS_TOLD, CaseScore, FailedCase, Status, StructureScore
+from medseg.evaluation.statistics import Summary
+
+_FRONT = ("case", "patient", "outcome", "structure", "status", "reference_ml", "prediction_ml")
+_BACK = ("reason",)
+_OVERALL = "overall_"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+Row = Mapping[str, str]
+
+
+def write_cases_csv(path: Path, scores: Sequence[CaseScore], failed: Sequence[FailedCase] = ()) -> None:
+    """Write one row for each structure of each case; numbers in full, undefined ones as empty cells.
+
+    A failed case without a reference has one row with no structure. Text that a spreadsheet would take for a
+    formula gets a leading apostrophe, which ``read_cases_csv`` takes off again.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    cases: tuple[CaseScore | FailedCase, ...] = (*scores, *failed)
+    values = dict.fromkeys(key for case in cases for one in case.structures for key in one.values)
+    overall = dict.fromkeys(metric for score in scores for metric in score.overall)
+    told = [*ALWAYS_TOLD, *(key for key in values if key not in ALWAYS_TOLD)]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([*_FRONT, *told, *(_OVERALL + metric for metric in overall), *_BACK])
+    for case in cases:
+        for one in case.structures or (None,):
+            writer.writerow(_cells(case, one, told, list(overall)))
+    _write_atomically(path, text.getvalue())
+
+
+def _cells(
+    case: CaseScore | FailedCase, one: StructureScore | None, told: Sequence[str], overall: Sequence[str]
+) -> list[str]:
+    lost = isinstance(case, FailedCase)
+    front = [_text(case.case), _text(case.patient), "failed" if lost else "predicted"]
+    if one is None:
+        front += [""] * (4 + len(told))
+    else:
+        front += [_text(one.structure), one.status, _number(one.reference_ml), _number(one.prediction_ml)]
+        front += [_number(one.values.get(key)) for key in told]
+    if isinstance(case, FailedCase):
+        return [*front, *([""] * len(overall)), _text(case.reason)]
+    return [*front, *(_number(case.overall.get(metric)) for metric in overall), ""]
+
+
+def _text(value: str) -> str:
+    return "'" + value if value.startswith((*_FORMULA, "'")) else value
+
+
+def _plain(cell: str) -> str:
+    return cell.removeprefix("'")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
+
+
+def read_cases_csv(path: Path) -> tuple[tuple[CaseScore, ...], tuple[FailedCase, ...]]:
+    """Read what ``write_cases_csv`` wrote: scores and failed cases, in their order.
+
+    Raises:
+        CohortError: naming each line that is damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        raise CohortError(f"{path.name}: cannot be read ({error.strerror}): correct the path") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
+    columns = tuple(reader.fieldnames or ())
+    if missing := [column for column in (*_FRONT, *_BACK) if column not in columns]:
+        raise CohortError(f"{path.name}: no column {', '.join(missing)}: this is no cases.csv of medseg")
+    rows: dict[str, list[Row]] = {}
+    problems = []
+    for line, row in _lines(reader, path):
+        if problem := _problem(row, columns):
+            problems.append(f"{path.name} line {line}: {problem}; write the file anew with medseg evaluate")
+        rows.setdefault(row["case"], []).append(row)
+    CohortError.raise_if(problems)
+    scores = tuple(_score(found, columns) for found in rows.values() if found[0]["outcome"] == "predicted")
+    failed = tuple(_failure(found, columns) for found in rows.values() if found[0]["outcome"] == "failed")
+    return scores, failed
+
+
+def _lines(reader: "csv.DictReader[str]", path: Path) -> Iterator[tuple[int, Row]]:
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise CohortError(f"{path.name} line {reader.line_num}: {error}; write the file anew") from None
+
+
+def _problem(row: Row, columns: Sequence[str]) -> str | None:
+    if len(row) != len(columns) or any(value is None for value in row.values()):
+        return f"the row does not have {len(columns)} cells"
+    if row["outcome"] not in ("predicted", "failed"):
+        return f"outcome {row['outcome']!r}: predicted or failed is expected"
+    if row["structure"] and row["status"] not in get_args(Status):
+        return f"status {row['status']!r}: one of {', '.join(get_args(Status))} is expected"
+    for column in columns:
+        if column not in (*_FRONT[:5], *_BACK) and not _is_number(row[column]):
+            return f"{column} {row[column]!r}: a number or nothing is expected"
+    return None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return not cell or math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def _read_number(cell: str) -> float | None:
+    return float(cell) if cell else None
+
+
+def _score(rows: Sequence[Row], columns: Sequence[str]) -> CaseScore:
+    overall = {
+        column.removeprefix(_OVERALL): _read_number(rows[0][column])
+        for column in columns
+        if column.startswith(_OVERALL)
+    }
+    return CaseScore(_plain(rows[0]["case"]), _plain(rows[0]["patient"]), _structures(rows, columns), overall)
+
+
+def _failure(rows: Sequence[Row], columns: Sequence[str]) -> FailedCase:
+    case, patient, reason = (_plain(rows[0][column]) for column in ("case", "patient", "reason"))
+    return FailedCase(case, patient, reason, _structures(rows, columns))
+
+
+def _structures(rows: Sequence[Row], columns: Sequence[str]) -> tuple[StructureScore, ...]:
+    told = [c for c in columns if c not in (*_FRONT, *_BACK) and not c.startswith(_OVERALL)]
+    statuses: dict[str, Status] = {status: status for status in get_args(Status)}
+    return tuple(
+        StructureScore(
+            _plain(row["structure"]),
+            statuses[row["status"]],
+            _read_number(row["reference_ml"]),
+            _read_number(row["prediction_ml"]),
+            {key: _read_number(row[key]) for key in told},
+        )
+        for row in rows
+        if row["structure"]
+    )
+
+
+def write_summary_json(path: Path, summary: Summary) -> None:
+    """Write the summary as strict JSON: undefined numbers are null.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    _write_atomically(path, json.dumps(asdict(summary), indent=2, allow_nan=False) + "\n")
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """The file is there whole, or as it was before."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105 - the name says what it is for
+        temporary = None
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{path}: cannot be written ({error.strerror}): free disk space or choose another output folder"
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

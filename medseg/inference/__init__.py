@@ -1,0 +1,16 @@
+"""Sliding-window inference: windows, engines, restoring, postprocessing, and the Segmenter."""
+
+from medseg.inference.engine import Engine, TorchEngine
+from medseg.inference.postprocess import postprocess
+from medseg.inference.segmenter import Segmenter, predict_classes
+from medseg.inference.windows import WindowPlan, plan_windows
+
+__all__ = [
+    "Engine",
+    "Segmenter",
+    "TorchEngine",
+    "WindowPlan",
+    "plan_windows",
+    "postprocess",
+    "predict_classes",
+]

@@ -1,0 +1,43 @@
+"""Which device computes, and in which precision."""
+
+from typing import Literal
+
+import torch
+
+from medseg.errors import EnvironmentProblem
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """``auto``: CUDA, else Apple's MPS, else the CPU; a named device that is not there is refused."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentProblem(
+            "device cuda: no usable CUDA device was found: use --device cpu, or check the driver"
+        )
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise EnvironmentProblem("device mps: Apple's MPS is not available here: use --device cpu")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+    """``auto``: bf16 where the hardware computes in it, else fp32."""
+    for told in ("fp32", "bf16", "fp16"):
+        if name == told:
+            return told
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return "bf16"
+    return "fp32"
+
+
+def describe_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads)"
+    return device.type

@@ -1,0 +1,85 @@
+"""Where the windows of a sliding-window inference lie, and how much each voxel of one counts."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from medseg.config import Experiment
+from medseg.config.inference import InferenceConfig
+
+SLICES_AT_ONCE = 16
+"""Slices a window of a slice network spans; they are its batch."""
+
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """Size of a window (voxels) and the share that neighbours overlap, along each axis."""
+
+    size: Size
+    overlap: tuple[float, float, float]
+    blend: str = "gaussian"
+    batch_size: int = 1
+    mirror: bool = False
+
+
+def plan_windows(experiment: Experiment, inference: InferenceConfig | None = None) -> WindowPlan:
+    """Windows as trained, unless configured otherwise; slice networks take several slices at once."""
+    chosen = inference or experiment.inference
+    size = list(chosen.window_size or experiment.sampling.patch_size)
+    overlap = [chosen.overlap] * 3
+    model = experiment.model
+    if model.spatial_dims == 2:
+        axis = ("sagittal", "coronal", "axial").index(model.plane)
+        if chosen.window_size is None:
+            size[axis] = max(size[axis], SLICES_AT_ONCE)
+        if model.neighbours == 0:
+            overlap[axis] = 0.0  # slices do not see each other
+    return WindowPlan(
+        size=(size[0], size[1], size[2]),
+        overlap=(overlap[0], overlap[1], overlap[2]),
+        blend=chosen.blend,
+        batch_size=chosen.batch_size,
+        mirror=chosen.mirror,
+    )
+
+
+def window_starts(length: int, window: int, overlap: float) -> tuple[int, ...]:
+    """First voxels of windows that cover ``length`` voxels evenly with at least ``overlap``.
+
+    ``length`` must not be below ``window`` (pad before).
+    """
+    if length <= window:
+        return (0,)
+    step = max(1, int(window * (1 - overlap)))
+    count = -(-(length - window) // step) + 1
+    return tuple(round(index * (length - window) / (count - 1)) for index in range(count))
+
+
+def window_grid(shape: Size, plan: WindowPlan, stream_axis: int) -> list[tuple[int, list[Size]]]:
+    """Windows grouped by their start along ``stream_axis``, in increasing order."""
+    starts = [window_starts(n, w, o) for n, w, o in zip(shape, plan.size, plan.overlap, strict=True)]
+    groups = []
+    for first in starts[stream_axis]:
+        across = [(first,) if axis == stream_axis else values for axis, values in enumerate(starts)]
+        groups.append((first, [(i, j, k) for i, j, k in product(*across)]))
+    return groups
+
+
+def blend_weights(size: Size, blend: str) -> Float32[Tensor, "I J K"]:
+    """Weight of each voxel of a window: one, or a Gaussian of sigma = size / 8 (Isensee 2021).
+
+    The smallest weight is a thousandth of the largest: a corner that only one window sees still counts.
+    """
+    if blend == "constant":
+        return torch.ones(size)
+    axes = []
+    for n in size:
+        position = torch.arange(n, dtype=torch.float32) - (n - 1) / 2
+        axes.append(torch.exp(-0.5 * (position / max(n / 8, 0.5)) ** 2))
+    weights = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
+    return (weights / weights.max()).clamp_min(1e-3)

@@ -1,0 +1,197 @@
+"""Reading NIfTI-1 and NIfTI-2 (.nii, .nii.gz): nibabel decodes the header, the rules are our own.
+
+The affine is the sform when its code is positive, else the qform. When a file has both and they do not agree
+within a tenth of a voxel, nobody knows which one is true: the file is refused unless the caller chooses.
+Source: https://nifti.nimh.nih.gov/nifti-1 (fields), and the NIfTI-2 header of 2011.
+"""
+
+from dataclasses import dataclass
+from math import isfinite, prod
+from pathlib import Path
+from typing import Literal
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float64
+from nibabel.spatialimages import HeaderDataError
+
+from medseg.errors import VolumeError
+from medseg.io.paths import require_regular_file
+from medseg.io.payload import Payload, coding_of, read_voxels, require_possible
+from medseg.io.values import as_supported, rescaled
+from medseg.volume import Geometry, Shape, Volume
+
+Orientation = Literal["agreed", "sform", "qform", "pixdim"]
+
+_MM_PER_UNIT = {
+    0: 1.0,
+    1: 1000.0,
+    2: 1.0,
+    3: 0.001,
+}  # unknown (taken as mm, as everybody does), m, mm, micron
+_AGREE_VOXELS = 0.1
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What is needed to read the voxels: the grid, stored ``dtype``, byte ``offset`` and rescale."""
+
+    geometry: Geometry
+    dtype: np.dtype
+    offset: int
+    slope: float
+    intercept: float
+
+
+def read_nifti(path: Path, orientation: Orientation = "agreed") -> Volume:
+    """The volume of a NIfTI file: float32, or integers when the rescaled values are whole.
+
+    Raises:
+        VolumeError: when the file is damaged, is not one 3-D volume of real numbers, or has no clear affine.
+    """
+    size, coding = require_regular_file(path), coding_of(path)
+    with Payload(path, coding) as payload:
+        header = _read_header(payload, path.name, size, coding, orientation)
+        payload.read(header.offset - payload.consumed)
+        stored = read_voxels(payload, path.name, header.geometry.shape, header.dtype)
+    return Volume(rescaled(as_supported(stored), header.slope, header.intercept), header.geometry)
+
+
+def read_nifti_geometry(path: Path, orientation: Orientation = "agreed") -> Geometry:
+    """The grid of a NIfTI file, from its header alone."""
+    size, coding = require_regular_file(path), coding_of(path)
+    with Payload(path, coding) as payload:
+        return _read_header(payload, path.name, size, coding, orientation).geometry
+
+
+def _read_header(
+    payload: Payload, name: str, size: int, coding: int, orientation: Orientation
+) -> NiftiHeader:
+    fields = _decode(payload, name)
+    shape, dtype = _shape(fields, name), _dtype(fields, name)
+    offset = float(fields["vox_offset"])
+    if not (isfinite(offset) and offset.is_integer() and int(fields["sizeof_hdr"]) <= offset < 2**31):
+        raise VolumeError(f"{name}: damaged header, voxels declared at byte {offset}; export the file anew")
+    require_possible(name, prod(shape) * dtype.itemsize, size - (0 if coding else int(offset)), coding)
+    slope, intercept = _rescale(fields, name)
+    try:
+        geometry = _geometry(fields, shape, orientation)
+    except VolumeError as error:
+        raise error.about(name) from None
+    return NiftiHeader(geometry, dtype, int(offset), slope, intercept)
+
+
+def _decode(payload: Payload, name: str) -> nib.Nifti1Header:
+    block = payload.read(348)
+    for order in "<>":
+        length = int(np.frombuffer(block[:4], dtype=f"{order}i4")[0]) if len(block) == 348 else 0
+        if length == 348:
+            fields = nib.Nifti1Header(block, endianness=order, check=False)
+            break
+        if length == 540:
+            block += payload.read(540 - 348)
+            if len(block) == 540:
+                fields = nib.Nifti2Header(block, endianness=order, check=False)
+                break
+    else:
+        raise VolumeError(
+            f"{name}: not a NIfTI file (no NIfTI header in it); convert it, or correct its name"
+        )
+    magic = bytes(fields["magic"].item())[:3]
+    if magic in (b"ni1", b"ni2"):
+        raise VolumeError(
+            f"{name}: the header of a .hdr/.img pair, without voxels; convert the pair to .nii.gz"
+        )
+    if magic not in (b"n+1", b"n+2"):
+        raise VolumeError(f"{name}: an Analyze file, which has no orientation; convert it to NIfTI")
+    return fields
+
+
+def _shape(fields: nib.Nifti1Header, name: str) -> Shape:
+    dims = [int(n) for n in fields["dim"]]
+    if not 1 <= dims[0] <= 7 or any(n < 1 for n in dims[1 : dims[0] + 1]):
+        raise VolumeError(f"{name}: damaged header, dimensions {dims}; export the file anew")
+    shape = dims[1 : dims[0] + 1]
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    if len(shape) > 3:
+        size = "x".join(str(n) for n in shape)
+        raise VolumeError(
+            f"{name}: {len(shape)}-D ({size}), one 3-D volume expected; extract one volume of it"
+        )
+    i, j, k = [*shape, 1, 1][:3]
+    return i, j, k
+
+
+def _dtype(fields: nib.Nifti1Header, name: str) -> np.dtype:
+    try:
+        dtype: np.dtype = np.dtype(fields.get_data_dtype())
+    except (HeaderDataError, KeyError, TypeError):
+        raise VolumeError(
+            f"{name}: unknown voxel type {int(fields['datatype'])}; export the file anew"
+        ) from None
+    if dtype.fields is not None:
+        raise VolumeError(f"{name}: a colour image (RGB), grey values expected; give the scan itself")
+    if dtype.kind == "c":
+        raise VolumeError(f"{name}: complex numbers, real ones expected; give the magnitude image")
+    if dtype.kind not in "iuf" or dtype.itemsize == 0:
+        raise VolumeError(f"{name}: voxels of type {dtype} cannot be read; export as int16 or float32")
+    return dtype
+
+
+def _rescale(fields: nib.Nifti1Header, name: str) -> tuple[float, float]:
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if slope == 0:  # the standard's word for "not rescaled"
+        return 1.0, 0.0
+    if not (isfinite(slope) and isfinite(intercept)):
+        raise VolumeError(
+            f"{name}: rescale slope {slope} and intercept {intercept}, finite ones expected; export it anew"
+        )
+    return slope, intercept
+
+
+def _geometry(fields: nib.Nifti1Header, shape: Shape, orientation: Orientation) -> Geometry:
+    codes = {"sform": int(fields["sform_code"]), "qform": int(fields["qform_code"]), "pixdim": 1}
+    if orientation != "agreed":
+        if codes[orientation] <= 0:
+            raise VolumeError(f"has no {orientation} (code 0), which was asked for; choose the other one")
+        return _one_geometry(fields, shape, orientation)
+    present = [form for form in ("sform", "qform") if codes[form] > 0]
+    if not present:
+        raise VolumeError(
+            "no orientation (sform and qform codes are 0); write an sform into its header, "
+            'or allow geometry="pixdim" (first voxel at 0, axes to Right, Anterior, Superior)'
+        )
+    found = [_one_geometry(fields, shape, form) for form in present]
+    if len(found) == 2:
+        _require_agreement(*found)
+    return found[0]
+
+
+def _one_geometry(fields: nib.Nifti1Header, shape: Shape, form: str) -> Geometry:
+    try:
+        if form == "sform":
+            affine = fields.get_sform()
+        elif form == "qform":
+            affine = fields.get_qform()
+        else:
+            affine = np.diag([*(float(s) for s in fields["pixdim"][1:4]), 1.0])
+    except (HeaderDataError, ValueError, FloatingPointError):
+        raise VolumeError(f"its {form} is not valid; repair the header, or choose the other form") from None
+    unit = int(fields["xyzt_units"]) & 0x07
+    if unit not in _MM_PER_UNIT:
+        raise VolumeError(f"unknown unit of length {unit}; write millimetres into the header")
+    return Geometry(shape, _scaled(np.asarray(affine, dtype=np.float64), _MM_PER_UNIT[unit]))
+
+
+def _scaled(affine: Float64[np.ndarray, "4 4"], mm: float) -> Float64[np.ndarray, "4 4"]:
+    return np.asarray(np.diag([mm, mm, mm, 1.0]) @ affine, dtype=np.float64)
+
+
+def _require_agreement(sform: Geometry, qform: Geometry) -> None:
+    distance = sform.displacement_mm(qform)
+    if distance > _AGREE_VOXELS * min(*sform.spacing_mm, *qform.spacing_mm):
+        raise VolumeError(
+            f"sform and qform are {distance:.3g} mm apart and cannot both be true; "
+            'repair the header, or choose geometry="sform" or "qform"'
+        )

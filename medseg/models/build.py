@@ -1,0 +1,91 @@
+"""From the configuration to a network: the only reader of ``ModelConfig``."""
+
+from typing import assert_never
+
+from torch import nn
+
+from medseg.config.model import ModelConfig, SegResNetConfig, SwinUNETRConfig, UNetConfig, VNetConfig
+from medseg.errors import ConfigError
+from medseg.models import monai_nets
+from medseg.models.blocks import Style, use_channels_last
+from medseg.models.layout import Layout, plan_layout, require_room, total_stride
+from medseg.models.slicewise import SLICE_AXIS, SliceWise
+from medseg.models.unet import UNet, UNetShape
+from medseg.models.vnet import VNet, VNetShape
+
+
+def build_network(
+    config: ModelConfig, *, in_channels: int, classes: int, patch_size: tuple[int, int, int]
+) -> nn.Module:
+    """A network (B, in_channels, I, J, K) to logits (B, classes, I, J, K), float32, freshly initialised.
+
+    ``classes`` counts the background. With deep supervision the result is, in training mode only, a list of
+    logits: full size first, each next one coarser by its stage's strides (axes that are not pooled keep their
+    size, and so does the slice axis of a 2D network).
+
+    Raises:
+        ConfigError: the patch size does not suit the network; axis and nearest sizes are named.
+    """
+    axes, inputs = "ijk", in_channels
+    if config.spatial_dims == 2:
+        across = SLICE_AXIS[config.plane]
+        _require_neighbours(config, patch_size[across], axes[across])
+        axes = axes.replace(axes[across], "")
+        inputs = in_channels * (2 * config.neighbours + 1)
+    size = tuple(patch_size["ijk".index(axis)] for axis in axes)
+    network = use_channels_last(_build(config, inputs, classes, size, axes), config.spatial_dims)
+    if config.spatial_dims == 2:
+        return SliceWise(network, config.plane, config.neighbours)
+    return network
+
+
+def _build(config: ModelConfig, inputs: int, classes: int, size: tuple[int, ...], axes: str) -> nn.Module:
+    match config:
+        case UNetConfig():
+            return _build_unet(config, inputs, classes, _layout(config, size, axes))
+        case VNetConfig():
+            return _build_vnet(config, inputs, classes, _layout(config, size, axes))
+        case SegResNetConfig():
+            return monai_nets.build_segresnet(config, inputs, classes, size, axes)
+        case SwinUNETRConfig():
+            return monai_nets.build_swin_unetr(config, inputs, classes, size, axes)
+        case _:
+            assert_never(config)
+
+
+def _layout(config: UNetConfig | VNetConfig, size: tuple[int, ...], axes: str) -> Layout:
+    strides = config.strides if isinstance(config, UNetConfig) else None
+    layout = plan_layout(size, axes, len(config.channels), config.kernel, strides)
+    if config.norm == "instance":
+        require_room(size, total_stride(layout.strides))
+    return layout
+
+
+def _build_unet(config: UNetConfig, inputs: int, classes: int, layout: Layout) -> UNet:
+    count = config.blocks
+    shape = UNetShape(
+        layout=layout,
+        channels=config.channels,
+        blocks=(count,) * layout.depth if isinstance(count, int) else count,
+        decoder_blocks=config.decoder_blocks,
+        residual=config.residual,
+        max_pooling=config.downsample == "max",
+        linear_upsampling=config.upsample == "linear",
+        narrow_first=config.narrow_first,
+        deep_supervision=config.deep_supervision,
+    )
+    return UNet(inputs, classes, shape, Style(layout.dims, config.norm, config.activation, config.dropout))
+
+
+def _build_vnet(config: VNetConfig, inputs: int, classes: int, layout: Layout) -> VNet:
+    shape = VNetShape(layout, config.channels, config.blocks, config.decoder_blocks, config.deep_supervision)
+    return VNet(inputs, classes, shape, Style(layout.dims, config.norm, "prelu", config.dropout))
+
+
+def _require_neighbours(config: ModelConfig, slices: int, axis: str) -> None:
+    wanted = 2 * config.neighbours + 1
+    if slices < wanted:
+        raise ConfigError(
+            f"sampling.patch_size: {slices} along {axis} holds fewer slices than model.neighbours: "
+            f"{config.neighbours} looks at: give at least {wanted}"
+        )

@@ -1,0 +1,97 @@
+"""The report of a training run: the held-out patients segmented, scored on their own grids, and shown."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from medseg.config import Experiment
+from medseg.config.preprocessing import WindowIntensity
+from medseg.data import Case, LoadedCase, Split, load_case
+from medseg.data.phantom import IS_SIMULATION_NOTE
+from medseg.errors import EnvironmentProblem, MedsegError
+from medseg.evaluation import FailedCase, Summary
+from medseg.inference import Segmenter
+from medseg.io import write_volume
+from medseg.report.scored_cases import ScoredCases
+from medseg.training import RunFolder
+from medseg.volume import Volume
+
+Progress = Callable[[str, int, int], None]
+"""Called with a case's id, cases done, and cases in all."""
+
+
+def report_on_run(
+    run: RunFolder, experiment: Experiment, split: Split, progress: Progress | None = None
+) -> Summary:
+    """Segment and score the held-out patients (the validation fold when nobody is held out).
+
+    Writes ``predictions/``, ``cases.csv``, ``summary.json`` and ``report.html`` into the run.
+    """
+    cases = split.test or split.validation
+    segmenter = Segmenter.load(
+        run.model, device=experiment.training.device, precision=experiment.training.precision
+    )
+    scored = ScoredCases(experiment.labels, experiment.evaluation, _picture_window(experiment))
+    for done, case in enumerate(cases):
+        if progress is not None:
+            progress(case.id, done, len(cases))
+        _score_one(segmenter, case, experiment, scored, run.predictions)
+    if progress is not None:
+        progress("", len(cases), len(cases))
+    return scored.write(
+        run.path,
+        title=experiment.name,
+        history=run.read_history(),
+        notes=_notes(experiment, split),
+        configuration=run.config.read_text(encoding="utf-8"),
+        provenance=run.read_manifest(),
+    )
+
+
+def _score_one(
+    segmenter: Segmenter, case: Case, experiment: Experiment, scored: ScoredCases, folder: Path
+) -> None:
+    loaded: LoadedCase | None = None
+    try:
+        loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
+        mask = segmenter(*loaded.images)
+        write_volume(mask, folder / f"{case.id}_seg.nii.gz")
+        reference, known = _reference(loaded, experiment), _known(loaded, experiment)
+        scored.add(case.id, case.patient, mask, reference, image=loaded.images[0], known=known)
+    except EnvironmentProblem:
+        raise
+    except MedsegError as error:
+        failure = FailedCase(case.id, case.patient, "; ".join(error.problems))
+        whole = loaded is not None and loaded.label is not None
+        reference_of = _reference(loaded, experiment) if whole and loaded is not None else None
+        scored.add_failure(failure, reference_of, _known(loaded, experiment) if loaded else None)
+
+
+def _reference(loaded: LoadedCase, experiment: Experiment) -> Volume:
+    """The reference with the label values of the configuration."""
+    if loaded.label is None:
+        raise MedsegError(f"case {loaded.case.id}: no reference label to score against")
+    values = np.array([0, *experiment.labels.values()])
+    return loaded.label.with_array(values[loaded.label.array])
+
+
+def _known(loaded: LoadedCase, experiment: Experiment) -> dict[str, bool]:
+    return dict(zip(experiment.labels, loaded.known[1:], strict=True))
+
+
+def _picture_window(experiment: Experiment) -> tuple[float, float] | None:
+    first = experiment.preprocessing.intensity[0]
+    return (first.center, first.width) if isinstance(first, WindowIntensity) else None
+
+
+def _notes(experiment: Experiment, split: Split) -> list[str]:
+    notes = []
+    if experiment.data.cohort.startswith("phantom:"):
+        notes.append(IS_SIMULATION_NOTE)
+    if not split.test:
+        notes.append(
+            "No patients were held out: these are the validation patients, which chose the best checkpoint, "
+            "so the figures are optimistic. Set data.held_out for an honest test."
+        )
+    return notes

@@ -1,0 +1,104 @@
+"""What a network learns to do: losses over class probabilities, blind to structures nobody drew."""
+
+from typing import assert_never
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from medseg.config.training import CrossEntropyLoss, DiceCELoss, DiceLoss, FocalLoss, Loss, TverskyLoss
+
+_SMOOTH = 1e-5
+
+
+def objective(
+    logits: Float[Tensor, "B L I J K"] | list[Tensor],
+    target: UInt8[Tensor, "B I J K"],
+    known: Bool[Tensor, "B L"],
+    loss: Loss,
+) -> Float[Tensor, ""]:
+    """Loss of one batch; a list of logits (deep supervision) is weighted 1, 1/2, 1/4, ... and normalised.
+
+    Args:
+        target: class indices.
+        known: whether a class was contoured in the case that each patch comes from (background always is).
+    """
+    if isinstance(logits, Tensor):
+        return _single(logits, target, known, loss)
+    weights = [0.5**level for level in range(len(logits))]
+    total = sum(
+        weight * _single(level, _shrunk(target, level), known, loss)
+        for weight, level in zip(weights, logits, strict=True)
+    )
+    return torch.as_tensor(total) / sum(weights)
+
+
+def fold_unknown(
+    logits: Float[Tensor, "B L I J K"], known: Bool[Tensor, "B L"]
+) -> Float[Tensor, "B L I J K"]:
+    """Add the probability of classes that were not contoured in a case to its background.
+
+    A voxel drawn as background there may belong to any of them, so the network is told nothing about which
+    (marginal loss, Shi 2021): background becomes the log-sum of background and unknown classes, and the
+    unknown ones get probability 0.
+    """
+    if bool(known.all()):
+        return logits
+    unknown = ~known[:, :, None, None, None]
+    lowest = torch.finfo(logits.dtype).min / 4
+    hidden = logits.masked_fill(~unknown, lowest)
+    background = torch.logsumexp(torch.cat([logits[:, :1], hidden[:, 1:]], dim=1), dim=1, keepdim=True)
+    return torch.cat([background, logits[:, 1:].masked_fill(unknown[:, 1:], lowest)], dim=1)
+
+
+def _single(logits: Tensor, target: Tensor, known: Tensor, loss: Loss) -> Tensor:
+    logits = fold_unknown(logits.float(), known)
+    log_p = torch.log_softmax(logits, dim=1)
+    truth = target.long()
+    match loss:
+        case DiceLoss():
+            return _overlap_loss(log_p, truth, known, 0.5, 0.5)
+        case CrossEntropyLoss():
+            return _cross_entropy(log_p, truth)
+        case DiceCELoss():
+            dice = _overlap_loss(log_p, truth, known, 0.5, 0.5)
+            return loss.dice_weight * dice + loss.ce_weight * _cross_entropy(log_p, truth)
+        case FocalLoss():
+            log_t = log_p.gather(1, truth[:, None])
+            return (-((1 - log_t.exp()) ** loss.gamma) * log_t).mean()
+        case TverskyLoss():
+            return _overlap_loss(log_p, truth, known, loss.alpha, loss.beta)
+        case _:
+            assert_never(loss)
+
+
+def _cross_entropy(log_p: Tensor, truth: Tensor) -> Tensor:
+    return torch.nn.functional.nll_loss(log_p, truth)
+
+
+def _overlap_loss(log_p: Tensor, truth: Tensor, known: Tensor, alpha: float, beta: float) -> Tensor:
+    """One minus the Tversky index, counted over the batch, mean over structures that someone drew.
+
+    alpha = beta = 1/2 is soft Dice. Counting over the batch keeps patches without a structure from giving
+    gradients that depend on the smoothing alone.
+    """
+    p = log_p.exp()
+    hot = torch.zeros_like(p).scatter_(1, truth[:, None], 1.0)
+    seen = known[:, 1:].to(p.dtype)
+    axes = (2, 3, 4)
+    both = ((p * hot).sum(axes)[:, 1:] * seen).sum(0)
+    predicted = (p.sum(axes)[:, 1:] * seen).sum(0)
+    drawn = (hot.sum(axes)[:, 1:] * seen).sum(0)
+    index = (both + _SMOOTH) / (both + alpha * (predicted - both) + beta * (drawn - both) + _SMOOTH)
+    taught = (seen.sum(0) > 0).to(p.dtype)
+    return ((1 - index) * taught).sum() / taught.sum().clamp_min(1)
+
+
+def _shrunk(target: Tensor, logits: Tensor) -> Tensor:
+    """Nearest labels at the resolution of coarser logits."""
+    size = logits.shape[2:]
+    if target.shape[1:] == size:
+        return target
+    return torch.nn.functional.interpolate(target[:, None].float(), size=size, mode="nearest-exact")[:, 0].to(
+        torch.uint8
+    )

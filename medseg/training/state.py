@@ -1,0 +1,105 @@
+"""Everything a training needs to go on where it stopped, in one safetensors file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, safe_open, save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from medseg.errors import ModelFileError
+from medseg.files import write_bytes_atomically
+from medseg.training.ema import EMA
+
+_FORMAT = "1"
+
+
+@dataclass
+class Progress:
+    """Where a training is. ``seconds`` counts training and validation, over all starts."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_dice: float = -1.0
+    best_step: int = -1
+    bad_validations: int = 0
+
+
+@dataclass
+class Learner:
+    """What changes while training: the network, its optimiser and its moving average."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    ema: EMA | None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that validates and is kept."""
+        return self.ema.shadow if self.ema else self.network
+
+
+def save_checkpoint(path: Path, learner: Learner, progress: Progress, fingerprint: str) -> None:
+    """Write atomically; ``fingerprint`` names the configuration that this training belongs to."""
+    tensors = {f"network.{name}": value for name, value in learner.network.state_dict().items()}
+    if learner.ema:
+        tensors |= {f"ema.{name}": value for name, value in learner.ema.shadow.state_dict().items()}
+    optimizer = learner.optimizer.state_dict()
+    scalars: dict[str, dict[str, Any]] = {}
+    for index, slots in optimizer["state"].items():
+        for slot, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{slot}"] = value
+            else:
+                scalars.setdefault(str(index), {})[slot] = value
+    header = {
+        "format": _FORMAT,
+        "fingerprint": fingerprint,
+        "progress": json.dumps(asdict(progress)),
+        "groups": json.dumps(optimizer["param_groups"]),
+        "scalars": json.dumps(scalars),
+    }
+    copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    write_bytes_atomically(path, save(copies, header))
+
+
+def load_checkpoint(path: Path, learner: Learner, fingerprint: str) -> Progress:
+    """Put a checkpoint's values into ``learner``.
+
+    Raises:
+        ModelFileError: missing, damaged, or made with another configuration.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no checkpoint to resume from: train without --resume") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(f"{path}: damaged checkpoint ({error}): train without --resume") from None
+    if header.get("format") != _FORMAT:
+        raise ModelFileError(f"{path}: not a checkpoint of this version: train without --resume")
+    if header["fingerprint"] != fingerprint:
+        raise ModelFileError(f"{path}: the configuration or the data changed since: train into a new folder")
+    learner.network.load_state_dict(_under(tensors, "network."))
+    if learner.ema:
+        learner.ema.shadow.load_state_dict(_under(tensors, "ema."))
+    slots: dict[int, dict[str, Any]] = {int(i): dict(s) for i, s in json.loads(header["scalars"]).items()}
+    for name, value in _under(tensors, "optimizer.").items():
+        index, slot = name.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = value
+    learner.optimizer.load_state_dict({"state": slots, "param_groups": json.loads(header["groups"])})
+    return Progress(**json.loads(header["progress"]))
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Dropout and the like draw from the step's own seed, so that a resumed run draws the same."""
+    torch.manual_seed((seed * 1_000_003 + step) % 2**63)

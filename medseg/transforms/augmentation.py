@@ -1,0 +1,134 @@
+"""From the configured list to what is done to one training patch."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import assert_never
+
+import torchio as tio
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from medseg.config.augmentation import (
+    AnisotropyAugmentation,
+    Augmentation,
+    BiasFieldAugmentation,
+    BlurAugmentation,
+    BrightnessContrastAugmentation,
+    FlipAugmentation,
+    GammaAugmentation,
+    GhostingAugmentation,
+    MotionAugmentation,
+    NoiseAugmentation,
+    SpatialAugmentation,
+    SpikeAugmentation,
+)
+from medseg.data.subject import IMAGE, LABEL
+from medseg.transforms.acquisition import BiasField, Ghosting, Motion, Spike
+from medseg.transforms.appearance import Anisotropy, Blur, BrightnessContrast, Gamma, Noise
+from medseg.transforms.flip import Flip
+from medseg.transforms.patch import centre_crop, patch_subject
+from medseg.transforms.randomness import seeded, single_thread, stable_seed
+from medseg.transforms.spatial import FusedSpatial, spatial_margin
+
+Size = tuple[int, int, int]
+Spacing = tuple[float, float, float]
+
+
+class Augment:
+    """Transforms applied one after the other to a patch, each from a seed of its own.
+
+    The seed of a transform is a hash of (seed, epoch, sample) and of the transform's name (its kind, and how
+    many of that kind come before it): other transforms, other samples, workers and threads cannot change what
+    it draws.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[tuple[str, tio.Transform]],
+        patch_size: Size,
+        spatial: Sequence[FusedSpatial],
+    ) -> None:
+        self.transforms = tuple(transforms)
+        self.patch_size = patch_size
+        self._spatial = tuple(spatial)
+        self._margins: dict[Spacing, Size] = {}
+
+    def margin(self, spacing_mm: Spacing) -> Size:
+        """Voxels of context wanted on each side of the patch, so that turning it does not show its edges."""
+        if spacing_mm not in self._margins:
+            found = [spatial_margin(t.config, self.patch_size, spacing_mm) for t in self._spatial]
+            i, j, k = (max(sides) for sides in zip((0, 0, 0), *found, strict=True))
+            self._margins[spacing_mm] = (i, j, k)
+        return self._margins[spacing_mm]
+
+    def __call__(
+        self,
+        image: Float32[Tensor, "C I J K"],
+        label: UInt8[Tensor, "I J K"],
+        spacing_mm: Spacing,
+        *,
+        key: tuple[int, int, int],
+    ) -> tuple[Float32[Tensor, "C i j k"], UInt8[Tensor, "i j k"]]:
+        """A patch with its margin in, one of ``patch_size`` out; the tensors that come in stay as they are.
+
+        Args:
+            key: (seed, epoch, sample).
+
+        Raises:
+            UsageError: when the patch that comes in is smaller than ``patch_size``.
+        """
+        subject = patch_subject(image, label, spacing_mm)
+        with single_thread():
+            for name, transform in self.transforms:
+                with seeded(stable_seed(*key, name)):
+                    subject = transform(subject)
+        subject = centre_crop(subject, self.patch_size)
+        return subject[IMAGE].data.contiguous(), subject[LABEL].data[0].contiguous()
+
+
+def build_augmentation(
+    configs: Sequence[Augmentation], *, pairs: Sequence[tuple[int, int]], patch_size: Size
+) -> Augment:
+    """The transforms of ``configs`` in their order.
+
+    Args:
+        pairs: class indices that swap when left and right are mirrored.
+        patch_size: voxels of a training patch along i, j, k.
+    """
+    seen: Counter[str] = Counter()
+    transforms: list[tuple[str, tio.Transform]] = []
+    for config in configs:
+        transforms.append((f"{config.kind}/{seen[config.kind]}", _build(config, pairs, patch_size)))
+        seen[config.kind] += 1
+    spatial = [transform for _, transform in transforms if isinstance(transform, FusedSpatial)]
+    return Augment(transforms, patch_size, spatial)
+
+
+def _build(  # noqa: PLR0911 - one return a kind
+    config: Augmentation, pairs: Sequence[tuple[int, int]], patch_size: Size
+) -> tio.Transform:
+    match config:
+        case SpatialAugmentation():
+            return FusedSpatial(config, patch_size)
+        case FlipAugmentation():
+            return Flip(config, pairs)
+        case NoiseAugmentation():
+            return Noise(config)
+        case BlurAugmentation():
+            return Blur(config)
+        case GammaAugmentation():
+            return Gamma(config)
+        case BrightnessContrastAugmentation():
+            return BrightnessContrast(config)
+        case BiasFieldAugmentation():
+            return BiasField(config)
+        case MotionAugmentation():
+            return Motion(config)
+        case GhostingAugmentation():
+            return Ghosting(config)
+        case SpikeAugmentation():
+            return Spike(config)
+        case AnisotropyAugmentation():
+            return Anisotropy(config)
+        case _:
+            assert_never(config)

@@ -1,0 +1,46 @@
+"""Mirroring, with left and right structures swapped."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torchio as tio
+from jaxtyping import UInt8
+from torch import Tensor
+
+from medseg.config.augmentation import FlipAugmentation
+from medseg.transforms.base import SubjectTransform
+from medseg.transforms.randomness import chance
+
+AXES = ("left_right", "posterior_anterior", "inferior_superior")
+"""Patient axes in the order of the canonical voxel axes i, j, k."""
+
+
+class Flip(SubjectTransform):
+    """Each configured axis is mirrored with probability ``config.p``; ``pairs`` swap with left and right."""
+
+    def __init__(self, config: FlipAugmentation, pairs: Sequence[tuple[int, int]] = ()) -> None:
+        super().__init__()
+        self.config = config
+        self.pairs = tuple(pairs)
+
+    def apply_transform(self, subject: tio.Subject) -> tio.Subject:
+        mirrored = [AXES.index(name) for name in self.config.axes if chance(self.config.p)]
+        if not mirrored:
+            return subject
+        for image in self.get_images(subject):
+            data = image.data.flip([axis + 1 for axis in mirrored])
+            if isinstance(image, tio.LabelMap) and 0 in mirrored:
+                data = swap_classes(data, self.pairs)
+            image.set_data(data)
+        return subject
+
+
+def swap_classes(label: UInt8[Tensor, "*shape"], pairs: Sequence[tuple[int, int]]) -> UInt8[Tensor, "*shape"]:
+    """``label`` with the two classes of each pair exchanged."""
+    if not pairs:
+        return label
+    table = np.arange(256, dtype=np.uint8)
+    for left, right in pairs:
+        table[left], table[right] = right, left
+    return torch.from_numpy(table[label.numpy()])

@@ -1,0 +1,102 @@
+"""Intensities as the network wants them: about -1 to 1, or mean 0 and deviation 1."""
+
+import math
+from collections.abc import Sequence
+from typing import assert_never
+
+import numpy as np
+import torch
+import torchio as tio
+from jaxtyping import Float32
+from torch import Tensor
+
+from medseg.config.preprocessing import (
+    FittedIntensity,
+    Intensity,
+    PercentileIntensity,
+    WindowIntensity,
+    ZScoreIntensity,
+)
+from medseg.errors import ModelFileError, VolumeError
+from medseg.transforms.base import IntensityChange
+from medseg.transforms.fitting import IntensityStatistics
+
+MOST_VOXELS_RANKED = 4_000_000
+"""Percentiles are taken over about this many voxels, evenly spread; ranking more is slow."""
+
+
+class NormaliseIntensity(IntensityChange):
+    """One normalisation for all channels, or one a channel."""
+
+    def __init__(
+        self, intensity: Sequence[Intensity], fitted: Sequence[IntensityStatistics] | None = None
+    ) -> None:
+        super().__init__()
+        self.intensity = tuple(intensity)
+        self.fitted = None if fitted is None else tuple(fitted)
+        self.args_names = ["intensity", "fitted"]
+
+    def change(self, image: tio.ScalarImage) -> Float32[Tensor, "C I J K"]:
+        channels = len(image.data)
+        if len(self.intensity) not in (1, channels):
+            raise VolumeError(
+                f"{channels} channel(s) and {len(self.intensity)} entries in preprocessing.intensity: "
+                "give one image a channel, in the order of data.channels"
+            )
+        each = self.intensity * channels if len(self.intensity) == 1 else self.intensity
+        return torch.stack([self._normalised(image.data[c], each[c], c) for c in range(channels)])
+
+    def _normalised(self, channel: Tensor, intensity: Intensity, index: int) -> Tensor:
+        subject = f"channel {index}"
+        if not math.isfinite(float(channel.sum(dtype=torch.float64))):
+            raise VolumeError(
+                f"{subject} holds values that are not finite (NaN or infinite): repair the scan"
+            )
+        match intensity:
+            case WindowIntensity():
+                half = intensity.width / 2
+                return _between(channel, intensity.center - half, intensity.center + half)
+            case ZScoreIntensity():
+                return _zscore(channel, intensity, subject)
+            case PercentileIntensity():
+                stride = max(1, channel.numel() // MOST_VOXELS_RANKED)
+                ranked = np.percentile(channel.numpy().reshape(-1)[::stride], (intensity.low, intensity.high))
+                low, high = float(ranked[0]), float(ranked[1])
+                if low >= high:
+                    raise VolumeError(_blank(subject, low))
+                return _between(channel, low, high)
+            case FittedIntensity():
+                values = self._statistics(index)
+                return channel.clamp(values.low, values.high).sub_(values.mean).div_(values.sd)
+            case _:
+                assert_never(intensity)
+
+    def _statistics(self, index: int) -> IntensityStatistics:
+        if self.fitted is None or index >= len(self.fitted):
+            raise ModelFileError(
+                f"preprocessing.intensity is 'fitted' but there are no fitted values for channel {index}: "
+                "fit preprocessing to the training cases first"
+            )
+        return self.fitted[index]
+
+
+def _between(channel: Tensor, low: float, high: float) -> Tensor:
+    """Clip to ``low`` to ``high``, and scale that to -1 to 1."""
+    return channel.clamp(low, high).sub_((low + high) / 2).mul_(2 / (high - low))
+
+
+def _zscore(channel: Tensor, intensity: ZScoreIntensity, subject: str) -> Tensor:
+    values = channel.numpy()
+    mean = values.mean(dtype=np.float64)
+    if intensity.region == "foreground":
+        above = values[values > mean]
+        values = above if above.size else values
+        mean = values.mean(dtype=np.float64)
+    sd = values.std(dtype=np.float64)
+    if sd <= 1e-6 * max(1.0, abs(mean)):
+        raise VolumeError(_blank(subject, float(mean)))
+    return channel.sub(float(mean)).div_(float(sd))
+
+
+def _blank(subject: str, value: float) -> str:
+    return f"{subject} is blank (nearly every voxel is {value:g}): take the case out, or mend the scan"

@@ -1,0 +1,73 @@
+"""From volumes as they were read to the tensor that a network sees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torchio as tio
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from medseg.config.preprocessing import PreprocessingConfig
+from medseg.data.subject import IMAGE, LABEL, geometry_of, to_subject
+from medseg.errors import UsageError
+from medseg.transforms.crop import crop_to_body
+from medseg.transforms.fitting import Fitted
+from medseg.transforms.intensity import NormaliseIntensity
+from medseg.transforms.resample import Respace
+from medseg.volume import Geometry, Volume, require_same_grid
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case on the network's grid: canonical axes (closest to right, anterior, superior).
+
+    ``label`` holds class indices: 0 background, structures from 1.
+    """
+
+    image: Float32[Tensor, "C I J K"]
+    label: UInt8[Tensor, "I J K"] | None
+    geometry: Geometry
+
+
+class Preprocessing:
+    """Crop to the body, canonical axes, spacing, intensity: what ``config`` says, with the ``fitted`` values.
+
+    The network's axes are the scan's own, permuted and flipped (:func:`medseg.transforms.grid.axis_maps`).
+    """
+
+    def __init__(self, config: PreprocessingConfig, fitted: Fitted) -> None:
+        self.config = config
+        self.fitted = fitted
+        self._transform = tio.Compose(
+            [
+                tio.ToCanonical(copy=False),
+                Respace(fitted.spacing_mm),
+                NormaliseIntensity(config.intensity, fitted.intensity),
+            ],
+            copy=False,
+        )
+
+    def __call__(self, images: Sequence[Volume], label: Volume | None = None) -> Prepared:
+        """``images`` (one a channel) and ``label`` (class indices) on one grid, made ready.
+
+        Raises:
+            GridMismatchError: when the channels or the label are not on the same grid.
+            VolumeError: when the scan is blank, not finite, or has no body to crop to.
+        """
+        if not images:
+            raise UsageError("no image to preprocess: give one volume a channel")
+        for index, image in enumerate(images[1:], start=1):
+            require_same_grid(images[0].geometry, image.geometry, f"channels 0 and {index}")
+        if label is not None:
+            require_same_grid(images[0].geometry, label.geometry, "image and label")
+        if self.config.crop is not None:
+            images, label = crop_to_body(images, label, self.config.crop)
+        with torch.random.fork_rng(devices=[]):  # torchio draws a number for every transform
+            subject = self._transform(to_subject(images, None if label is None else label.astype(np.uint8)))
+        image = subject[IMAGE]
+        classes = (
+            None if label is None else subject[LABEL].data[0].clone(memory_format=torch.contiguous_format)
+        )
+        return Prepared(image.data.contiguous(), classes, geometry_of(image))

@@ -1,0 +1,93 @@
+"""Resampling along the scan's own axes; labels by majority, without invented values."""
+
+from typing import cast
+
+import numpy as np
+import torch
+import torchio as tio
+from jaxtyping import Float64, UInt8
+from scipy import ndimage
+from torch import Tensor
+
+from medseg.data.subject import geometry_of
+from medseg.transforms.along import along_each, resampling_matrix
+from medseg.transforms.base import SubjectTransform
+from medseg.transforms.grid import Spacing, respaced
+from medseg.volume import Geometry
+
+Matrices = tuple[Float64[np.ndarray, "i I"], Float64[np.ndarray, "j J"], Float64[np.ndarray, "k K"]]
+
+Box = tuple[slice, slice, slice]
+
+
+class Respace(SubjectTransform):
+    """All images onto ``spacing_mm`` along their own axes, about the same centre.
+
+    Unlike ``tio.Resample`` the new axes stay parallel to the old ones also when those are sheared, the extent
+    is kept to half a voxel, and images are averaged when voxels grow.
+    """
+
+    def __init__(self, spacing_mm: Spacing) -> None:
+        super().__init__()
+        self.spacing_mm = spacing_mm
+        self.args_names = ["spacing_mm"]
+
+    def apply_transform(self, subject: tio.Subject) -> tio.Subject:
+        for image in self.get_images(subject):
+            old = geometry_of(image)
+            new = respaced(old, self.spacing_mm)
+            matrices = resampling_matrices(old, new)
+            if isinstance(image, tio.LabelMap):
+                image.set_data(resample_label(image.data[0], matrices)[None])
+            else:
+                image.set_data(along_each(image.data, matrices))
+            image.affine = new.affine
+        return subject
+
+
+def resampling_matrices(old: Geometry, new: Geometry) -> Matrices:
+    """One matrix an axis from ``old`` to ``new``, where ``new`` is ``old`` respaced."""
+    steps = np.array(new.spacing_mm) / np.array(old.spacing_mm)
+    starts = [
+        (n - 1) / 2 - (m - 1) / 2 * step for n, m, step in zip(old.shape, new.shape, steps, strict=True)
+    ]
+    i, j, k = (
+        resampling_matrix(n, m, float(step), float(start))
+        for n, m, step, start in zip(old.shape, new.shape, steps, starts, strict=True)
+    )
+    return i, j, k
+
+
+def resample_label(label: UInt8[Tensor, "I J K"], matrices: Matrices) -> UInt8[Tensor, "i j k"]:
+    """Each voxel takes the class with the largest share of it; a structure wins a draw with the background.
+
+    Shares are what :func:`along_each` makes of each class's own mask, computed in the box around it.
+    """
+    shape = tuple(len(matrix) for matrix in matrices)
+    if all(np.array_equal(matrix, np.eye(*matrix.shape)) for matrix in matrices):
+        return label
+    result = torch.zeros(shape, dtype=torch.uint8)
+    best, total = torch.zeros(shape), torch.zeros(shape)
+    boxes = cast(list[Box | None], ndimage.find_objects(label.numpy()))
+    for index, box in enumerate(boxes, start=1):
+        if box is None:
+            continue
+        new, parts = _reached(box, matrices)
+        share = along_each((label[box] == index).float()[None], parts)[0]
+        total[new] += share
+        wins = share > best[new]
+        best[new] = torch.where(wins, share, best[new])
+        result[new] = torch.where(wins, index, result[new])
+    result[1 - total > best + 1e-5] = 0
+    return result
+
+
+def _reached(box: Box, matrices: Matrices) -> tuple[Box, Matrices]:
+    """The new voxels that the old ones in ``box`` reach, and the parts of ``matrices`` between the two."""
+    targets, parts = [], []
+    for source, matrix in zip(box, matrices, strict=True):
+        reached = np.flatnonzero(matrix[:, source].any(axis=1))
+        target = slice(int(reached[0]), int(reached[-1]) + 1) if reached.size else slice(0, 0)
+        targets.append(target)
+        parts.append(matrix[target, source])
+    return (targets[0], targets[1], targets[2]), (parts[0], parts[1], parts[2])
