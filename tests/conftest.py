@@ -82,7 +82,7 @@ def _tiny_patient(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def write_tiny_cohort() -> Callable[..., Path]:
-    """Writes six patient folders ``p0`` to ``p5``: ``ct.nii.gz`` and ``label.nii.gz``, 24x20x16 voxels of 2x2x3 mm.
+    """Writes six patient folders ``p0`` to ``p5``: ``ct.nii.gz`` and ``label.nii.gz`` (24x20x16 of 2x2x3 mm).
 
     The first structure is a bright ball (150 HU), the second a dark one (-120 HU): any network learns them in
     a few steps. ``values`` are theirs in the label files.

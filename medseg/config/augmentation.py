@@ -2,19 +2,35 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from medseg.config.base import Count, Probability, Settings
 
-Range = tuple[float, float]
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"[{ends[0]:g}, {ends[1]:g}]: the lower end comes first")
+    return ends
+
+
+def _ordered_counts(ends: tuple[int, int]) -> tuple[int, int]:
+    _ordered(ends)
+    return ends
+
+
+_Share = Annotated[float, Field(ge=0)]
+_Factor = Annotated[float, Field(ge=1)]
+Range = Annotated[tuple[_Share, _Share], AfterValidator(_ordered)]
+FactorRange = Annotated[tuple[_Factor, _Factor], AfterValidator(_ordered)]
+CountRange = Annotated[tuple[Count, Count], AfterValidator(_ordered_counts)]
 PatientAxis = Literal["left_right", "posterior_anterior", "inferior_superior"]
 
 
 class Elastic(Settings):
-    points: Count = 7
-    """Control points along each axis of the patch."""
+    points: int = Field(7, ge=2)
+    """Control points along each axis of the patch, from end to end."""
     max_mm: float = Field(6, ge=0)
-    """Largest displacement of a control point."""
+    """Largest displacement of a control point; at most 0.4 of the distance between two, so that nothing folds."""
 
 
 class SpatialAugmentation(Settings):
@@ -39,6 +55,7 @@ class FlipAugmentation(Settings):
 
     kind: Literal["flip"]
     p: Probability = 0.5
+    """Of each axis by itself."""
     axes: tuple[PatientAxis, ...] = ("left_right",)
 
 
@@ -60,7 +77,7 @@ class GammaAugmentation(Settings):
     kind: Literal["gamma"]
     p: Probability = 0.2
     log_gamma: float = Field(0.3, gt=0)
-    """The exponent is exp(u) with u drawn from [-log_gamma, log_gamma]."""
+    """The exponent is exp(u) with u drawn from [-log_gamma, log_gamma]; the range of the patch stays as it is."""
 
 
 class BrightnessContrastAugmentation(Settings):
@@ -73,12 +90,13 @@ class BrightnessContrastAugmentation(Settings):
 
 
 class BiasFieldAugmentation(Settings):
-    """MR: a smooth multiplicative field (polynomial)."""
+    """MR: a smooth multiplicative field (exp of a polynomial) of mean one; the darkest voxels stay dark."""
 
     kind: Literal["bias_field"]
     p: Probability = 0.15
     coefficients: float = Field(0.4, gt=0)
-    order: int = Field(3, ge=0, le=6)
+    """Largest coefficient of a term; the axes run from -1 to 1 over the patch."""
+    order: int = Field(3, ge=1, le=6)
 
 
 class MotionAugmentation(Settings):
@@ -92,10 +110,13 @@ class MotionAugmentation(Settings):
 
 
 class GhostingAugmentation(Settings):
+    """MR: something moved periodically; every n-th plane of k-space along one axis is weaker."""
+
     kind: Literal["ghosting"]
     p: Probability = 0.05
-    ghosts: tuple[Count, Count] = (3, 8)
+    ghosts: CountRange = (3, 8)
     intensity: Range = (0.2, 0.6)
+    """Share of the signal that those planes lose."""
 
 
 class SpikeAugmentation(Settings):
@@ -105,14 +126,15 @@ class SpikeAugmentation(Settings):
     p: Probability = 0.05
     spikes: Count = 1
     intensity: Range = (0.3, 0.8)
+    """Amplitude of the stripes, in standard deviations of the patch."""
 
 
 class AnisotropyAugmentation(Settings):
-    """Thick slices: sampled down along one axis and up again."""
+    """Thick slices: averaged down along one axis and interpolated up again; the label stays as it is."""
 
     kind: Literal["anisotropy"]
     p: Probability = 0.1
-    downsampling: tuple[float, float] = (1.5, 3.0)
+    downsampling: FactorRange = (1.5, 3.0)
 
 
 Augmentation = Annotated[

@@ -9,9 +9,9 @@ from medseg.config.base import Settings
 
 class DataConfig(Settings):
     cohort: str
-    """A folder of patient folders; a folder with images/ and labels/; a CSV (case,image[,image2...],label[,patient]
-    [,not_contoured]); a folder with a Decathlon or nnU-Net dataset.json; or phantom:pelvis_ct, a simulation that
-    is built in (phantom:pelvis_ct?patients=12&seed=3 makes another)."""
+    """A folder of patient folders; a folder with images/ and labels/; a folder with a Decathlon or nnU-Net
+    dataset.json; a CSV (case,image[,image2...],label[,patient][,not_contoured]); or phantom:pelvis_ct,
+    a built-in simulation (phantom:pelvis_ct?patients=12&seed=3 makes another)."""
 
     channels: dict[str, str] | None = None
     """Channel name to file pattern, as in {t2: "*_t2.nii.gz", adc: "*_adc.nii.gz"}. Unset: one image a case,

@@ -2,8 +2,8 @@
 
 import re
 
-_SIDE = re.compile(r"(?<![A-Za-z])(left|right|l|r)(?![A-Za-z])", re.IGNORECASE)
-_OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
+_LEFT = re.compile(r"(?<![A-Za-z])(left|l)(?![A-Za-z])", re.IGNORECASE)
+_RIGHT = {"left": "right", "l": "r"}
 
 
 def find_left_right_pairs(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -15,12 +15,10 @@ def find_left_right_pairs(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]
     plain = {name.lower(): name for name in names}
     pairs = []
     for name in names:
-        match = _SIDE.search(name.replace("_", " "))
-        if match is None or match.group(1).lower() not in ("left", "l"):
-            continue
-        side = match.group(1).lower()
-        mirrored = name[: match.start()] + _OTHER[side] + name[match.end() :]
-        partner = plain.get(mirrored.lower())
-        if partner is not None:
-            pairs.append((name, partner))
+        for match in _LEFT.finditer(name.replace("_", " ")):  # "L4_left" has two that might be the side
+            mirrored = name[: match.start()] + _RIGHT[match.group().lower()] + name[match.end() :]
+            partner = plain.get(mirrored.lower())
+            if partner is not None:
+                pairs.append((name, partner))
+                break
     return tuple(pairs)

@@ -75,7 +75,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override}: write key=value, as in --set training.stop.minutes=20")
-    value = parse_yaml(text, f"--set {override}")
+    is_pattern = text.lstrip().startswith("*")  # a file pattern; to YAML it would be an alias
+    value = text.strip() if is_pattern else parse_yaml(text, f"--set {override}")
     *parents, last = key.strip().split(".")
     node: Any = raw
     for depth, name in enumerate(parents):

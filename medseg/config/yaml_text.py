@@ -29,7 +29,7 @@ def parse_yaml(text: str, subject: str) -> Any:
 class _StrictLoader(yaml.SafeLoader):
     """Aliases can blow a small file up to gigabytes; of a key that is there twice, one would be lost."""
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(

@@ -112,14 +112,12 @@ def _phantom(cohort: str, progress: Progress | None) -> tuple[Case, ...]:
     name, _, query = cohort.removeprefix("phantom:").partition("?")
     if name != "pelvis_ct":
         raise CohortError(f"cohort {cohort}: no such phantom; there is phantom:pelvis_ct")
-    arguments = {}
+    options = {"patients": 30, "seed": 2024}
     for key, value in parse_qsl(query, keep_blank_values=True):
-        option = {"patients": "count", "seed": "seed"}.get(key)
-        if option is None or not value.isdecimal() or (option == "count" and int(value) < 1):
-            raise CohortError(
-                f"cohort {cohort}: write phantom:pelvis_ct?patients=12&seed=3, with whole numbers"
-            )
-        arguments[option] = int(value)
+        if key not in options or not value.isdecimal() or (key == "patients" and int(value) < 1):
+            expected = "write phantom:pelvis_ct?patients=12&seed=3, with whole numbers"
+            raise CohortError(f"cohort {cohort}: {expected}")
+        options[key] = int(value)
     # The simulator loads slowly, and only this kind of cohort needs it.
     from medseg.data.phantom import pelvis_ct_cohort  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def audit(experiment: Experiment, progress: Progress | None = None) -> Audit:
     Raises:
         CohortError: every case that cannot be used, one line each.
     """
-    cases = find_cases(experiment.data, tuple(experiment.labels))
+    simulating = partial(progress, "simulating") if progress else None
+    cases = find_cases(experiment.data, tuple(experiment.labels), progress=simulating)
     split = split_cases(cases, experiment.data)
     problems: list[str] = []
     seen: set[str] = set()

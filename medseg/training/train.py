@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ def train(
     """
     tell = listener or Silent()
     run.require_usable(resume=resume)
-    cases = find_cases(experiment.data, tuple(experiment.labels))
+    cases = find_cases(experiment.data, tuple(experiment.labels), progress=partial(tell.preparing, "simulating"))
     split = split_cases(cases, experiment.data)
     cache = PreparedCache()
     cohort = prepare_cohort(experiment, split, cache, tell.preparing)

@@ -77,7 +77,7 @@ def fit_preprocessing(config: PreprocessingConfig, cases: Iterable[LoadedCase]) 
     if config.spacing_mm is not None and not fits_intensity:
         return Fitted(config.spacing_mm)
     spacings: list[Spacing] = []
-    samples: list[Float32[np.ndarray, "C n"]] = []
+    samples: list[Float32[np.ndarray, "C _"]] = []
     for loaded in cases:
         spacings.append(canonical_spacing_mm(loaded.images[0].geometry))
         if fits_intensity:
@@ -89,7 +89,7 @@ def fit_preprocessing(config: PreprocessingConfig, cases: Iterable[LoadedCase]) 
     return Fitted(spacing, _statistics_of(samples) if fits_intensity else None)
 
 
-def _sample(loaded: LoadedCase) -> Float32[np.ndarray, "C n"]:
+def _sample(loaded: LoadedCase) -> Float32[np.ndarray, "C _"]:
     """Intensities (channel, voxel) of at most ``VOXELS_A_CASE`` voxels inside labels."""
     if loaded.label is None:
         return np.empty((len(loaded.images), 0), np.float32)
@@ -101,7 +101,7 @@ def _sample(loaded: LoadedCase) -> Float32[np.ndarray, "C n"]:
     return np.stack([image.array.reshape(-1)[inside].astype(np.float32) for image in loaded.images])
 
 
-def _statistics_of(samples: list[Float32[np.ndarray, "C n"]]) -> tuple[IntensityStatistics, ...]:
+def _statistics_of(samples: list[Float32[np.ndarray, "C _"]]) -> tuple[IntensityStatistics, ...]:
     values = np.concatenate(samples, axis=1)
     if values.shape[1] == 0:
         raise CohortError(

@@ -15,7 +15,8 @@ from medseg.transforms.base import SubjectTransform
 from medseg.transforms.grid import Spacing, respaced
 from medseg.volume import Geometry
 
-Matrices = tuple[Float64[np.ndarray, "i I"], Float64[np.ndarray, "j J"], Float64[np.ndarray, "k K"]]
+Matrix = Float64[np.ndarray, "_ _"]
+Matrices = tuple[Matrix, Matrix, Matrix]
 
 Box = tuple[slice, slice, slice]
 

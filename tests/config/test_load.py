@@ -24,8 +24,10 @@ augmentation:
   - {kind: noise, p: 0.3}
 """
 
-INTERNALS = ("function-", "tagged-union", "constrained", "literal[", "tuple[", "[key]", "Input should", "input should",
-             "dict[", "instance of", "Config", "value_error", "nullable", "union")  # fmt: skip
+INTERNALS = (
+    "function-", "tagged-union", "constrained", "literal[", "tuple[", "dict[", "[key]", "nput should",
+    "instance of", "Config", "value_error", "nullable",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -199,51 +201,12 @@ def test_overrides_that_cannot_be(config: Path, override: str, told: str) -> Non
     assert line.startswith(f"--set {override}") and told in line
 
 
-def bomb(levels: int = 9) -> str:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels)]
-    return "\n".join(lines)
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (bomb(), "line 2, column 10: YAML anchors and aliases are not used here"),
-        ("a: 1\nb: [", "line 2"),
-        ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
-        (BASE + "model: {kind: vnet}\n", "line 13, column 1: model: this key is there twice"),
-        ("- a", "a mapping of keys is expected"),
-        ("", "a mapping of keys is expected"),
-        ("a: !!python/object/apply:os.system [echo]", "could not determine a constructor"),
-        ("[" * 5000, "nested too deeply"),
-        ("a: 2020-13-45", "not YAML"),
-        ("a: \x07", "not YAML"),
-        ("x" * 1_000_001, "a configuration has at most"),
-    ],
-)
-def test_text_that_is_no_configuration(tmp_path: Path, text: str, told: str) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text(text)
-    (line,) = problems(path)
-    assert line.startswith(str(path)) and told in line
-
-
-def test_files_that_are_not_there(tmp_path: Path, config: Path) -> None:
-    assert f"did you mean {config}?" in problems(tmp_path / "trail.yaml")[0]
-    assert "and no folder" in problems(tmp_path / "x" / "trial.yaml")[0]
-    assert "cannot be read as text" in problems(tmp_path)[0]
-    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read as text" in problems(tmp_path / "b.yaml")[0]
-
-
 @pytest.mark.parametrize(
     "overrides",
     [
         [],
         ["model={kind: vnet}", "training.loss={kind: tversky, alpha: 0.4}", "training.optimizer=sgd"],
-        [
-            "model={kind: unet, kernel: [[3, 3, 1], [3, 3, 3]], strides: [[1, 1, 1], [2, 2, 1]], channels: [8, 16]}"
-        ],
+        ["model={kind: unet, kernel: [[3, 3, 1], [3, 3, 3]], blocks: [1, 2], channels: [8, 16]}"],
         ["data.held_out=40", "data.channels={t2: '*t2*', adc: '*adc*'}", "training.workers=2"],
         ["preprocessing={intensity: [{kind: fitted}], spacing_mm: [1, 1, 2.5], crop: {above: -300}}"],
         ["augmentation=[{kind: spatial, rotation_deg: [1, 2, 3], elastic: {}}, {kind: ghosting}]"],
@@ -281,13 +244,9 @@ def test_json_schema_tells_editors_everything() -> None:
     assert "final test" in schema["$defs"]["DataConfig"]["properties"]["held_out"]["description"]
 
 
-def test_every_setting_is_explained() -> None:
-    """What has neither a description nor a telling name is not for users to guess."""
-    schema = Experiment.model_json_schema()
-    described = [
-        name for name, value in schema["$defs"]["DataConfig"]["properties"].items() if "description" in value
-    ]
-    assert set(described) == set(schema["$defs"]["DataConfig"]["properties"])
+def test_every_setting_of_the_data_is_explained() -> None:
+    settings = Experiment.model_json_schema()["$defs"]["DataConfig"]["properties"]
+    assert [name for name, value in settings.items() if "description" not in value] == []
 
 
 def test_experiments_are_frozen(config: Path) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
@@ -19,7 +20,11 @@ def build(patch: tuple[int, int, int], **config: Any) -> nn.Module:
 @pytest.mark.parametrize(
     ("patch", "config", "told"),
     [
-        ((48, 40, 32), {"kind": "segresnet", "blocks_down": [1] * 5, "blocks_up": [1] * 4}, "40 along j .* 32 or 48"),
+        (
+            (48, 40, 32),
+            {"kind": "segresnet", "blocks_down": [1] * 5, "blocks_up": [1] * 4},
+            "40 along j .* 32 or 48",
+        ),
         ((64, 64, 48), {"kind": "swin_unetr"}, "48 along k does not divide by 32 .* 32 or 64"),
         ((32, 32, 32), {"kind": "swin_unetr"}, "leaves one voxel"),
         ((64, 64, 1), {"kind": "unet", "spatial_dims": 2, "neighbours": 1}, "1 along k .* give at least 3"),
@@ -58,7 +63,5 @@ def test_a_configuration_that_makes_no_network(config: dict[str, Any], told: str
 
 
 def test_convolutions_have_channels_last() -> None:
-    import torch
-
     weight = build((16, 16, 16), kind="unet", channels=[4, 8]).get_parameter("encoder.1.0.conv.weight")
     assert weight.is_contiguous(memory_format=torch.channels_last_3d)

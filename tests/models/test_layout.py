@@ -57,5 +57,5 @@ def test_an_odd_size_that_costs_field_of_view_is_mentioned(caplog: pytest.LogCap
 
 def test_a_patch_that_shrinks_to_one_voxel_is_refused() -> None:
     require_room((64, 32, 32), (32, 32, 32))
-    with pytest.raises(ConfigError, match="leaves one voxel.*64x32x32"):
+    with pytest.raises(ConfigError, match=r"leaves one voxel.*64x32x32"):
         require_room((32, 32, 32), (32, 32, 32))

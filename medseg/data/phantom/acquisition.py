@@ -16,9 +16,9 @@ from medseg.data.phantom.canvas import Canvas
 from medseg.data.phantom.fields import smooth_noise
 from medseg.data.phantom.muscles import back_y
 from medseg.data.phantom.patient import Traits, generator
-from medseg.data.phantom.shapes import Field, Shape
 from medseg.volume import Affine, Geometry, Volume
 
+Plane = Float32[np.ndarray, "J K"]
 ORIENTATIONS = ("LPS", "LAS", "RAS", "RPS", "LPI")
 
 
@@ -30,6 +30,7 @@ class Scan:
     to_patient: Affine
     orientation: str
     table_y: float
+    table_curved: bool
     noise_hu: float
     streak_hu: float
     hardening_hu: float
@@ -45,9 +46,9 @@ def plan_scan(seed: int, index: int, traits: Traits, coarsen: float = 1.0) -> Sc
     body, scale = traits.body, traits.body.scale
     table_y = back_y(body) + rng.uniform(5, 10)
     half_x = float(
-        np.clip((164 + body.fat_side + (body.muscle - 1) * 25) * scale + rng.uniform(8, 16), 180, 220)
+        np.clip((164 + body.fat_side + (body.muscle - 1) * 25) * scale + rng.uniform(15, 24), 180, 220)
     )
-    front, rear = (98 + body.fat_front) * scale + rng.uniform(2, 10), table_y * scale - rng.uniform(28, 36)
+    front, rear = (98 + body.fat_front) * scale + rng.uniform(6, 14), table_y * scale - rng.uniform(28, 36)
     depth = float(np.clip(front - rear, 260, 340))
     bottom = -76 * scale - rng.uniform(3, 10)
     top = float(
@@ -56,7 +57,7 @@ def plan_scan(seed: int, index: int, traits: Traits, coarsen: float = 1.0) -> Sc
     sizes = np.array([2 * half_x / in_plane, depth / in_plane, (top - bottom) / slices])
     shape = tuple(int(n) for n in np.round(sizes))
     turn = _rotation(*oblique)
-    centre = np.array([rng.uniform(-4, 4), rear + depth / 2, (bottom + top) / 2])
+    centre = np.array([rng.uniform(-2, 2), rear + depth / 2, (bottom + top) / 2])
     shift = np.array([rng.uniform(-12, 12), rng.uniform(-150, -90), rng.uniform(-900, 100)])
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag([in_plane, in_plane, slices])
@@ -69,6 +70,7 @@ def plan_scan(seed: int, index: int, traits: Traits, coarsen: float = 1.0) -> Sc
         to_patient=to_patient,
         orientation=ORIENTATIONS[int(rng.choice(5, p=(0.45, 0.2, 0.2, 0.08, 0.07)))],
         table_y=table_y,
+        table_curved=traits.table_curved,
         noise_hu=rng.uniform(13, 22),
         streak_hu=rng.uniform(4, 12),
         hardening_hu=rng.uniform(3, 12),
@@ -84,16 +86,24 @@ def _rotation(x_deg: float, y_deg: float, z_deg: float) -> np.ndarray:
     return np.asarray(about_z @ about_y @ about_x)
 
 
-def table_shape(scan: Scan, curved: bool) -> Shape:
-    """A couch under the back, flat as in radiotherapy or curved."""
-    rise, top_y = np.float32(1 / 900 if curved else 0), np.float32(scan.table_y)
+def _plane_mm(canvas: Canvas, axis: int, i: int) -> Plane:
+    """The patient-space coordinate along ``axis`` (mm, not bent) of the voxels of plane ``i``."""
+    _, j, k = (np.arange(n, dtype=np.float32) for n in canvas.geometry.shape)
+    a, b, c, d = canvas.to_patient[axis].astype(np.float32)
+    return np.asarray(b * j[:, None] + (c * k + (a * np.float32(i) + d)), dtype=np.float32)
 
-    def distance(x: Field, y: Field, _: Field) -> Field:
-        below = y - top_y - x * x * rise
-        ends = np.maximum(np.float32(-22) - below, np.abs(x) - np.float32(205))
-        return np.asarray(np.maximum(below, ends), dtype=np.float32)
 
-    return Shape((-206.0, scan.table_y - 24, -500.0), (206.0, scan.table_y + 50, 500.0), distance)
+def _with_couch(canvas: Canvas, scan: Scan, plane: Plane, i: int) -> Plane:
+    """Plane ``i`` with the couch in the air under the back: a thin shell around a light core."""
+    x, y = _plane_mm(canvas, 0, i), _plane_mm(canvas, 1, i)
+    top = y - np.float32(scan.table_y) - (x * x * np.float32(1 / 900) if scan.table_curved else np.float32(0))
+    distance = np.maximum(np.maximum(top, np.float32(-22) - top), np.abs(x) - np.float32(205))
+    distance[plane > -900] = 99
+    hu = plane.copy()
+    for depth, name in ((0.0, "table_shell"), (2.2, "table_core")):
+        share = np.clip(np.float32(0.5) - (distance + np.float32(depth)), 0, 1)
+        hu += share * (np.float32(canvas.mean_hu[name]) - hu)
+    return hu
 
 
 def acquire(canvas: Canvas, scan: Scan, rng: np.random.Generator) -> Int16[np.ndarray, "I J K"]:
@@ -105,7 +115,8 @@ def acquire(canvas: Canvas, scan: Scan, rng: np.random.Generator) -> Int16[np.nd
     streak_hu = smooth_noise(rng, sharp.shape, np.array([28.0, 1.0, 1.0]), scan.streak_hu)
     noise = _noise(rng, sharp.shape, scan)
     image = np.empty(sharp.shape, dtype=np.int16)
-    for i, (plane, noise_hu) in enumerate(zip(sharp, noise, strict=True)):
+    for i, (bare, noise_hu) in enumerate(zip(sharp, noise, strict=True)):
+        plane = _with_couch(canvas, scan, bare, i)
         hu = plane * np.float32(0.72)
         neighbours = np.float32(0.14) * plane
         hu[:, 1:] += neighbours[:, :-1]
@@ -119,25 +130,21 @@ def acquire(canvas: Canvas, scan: Scan, rng: np.random.Generator) -> Int16[np.nd
     return image
 
 
-def _starvation(canvas: Canvas, i: int) -> Float32[np.ndarray, "J K"]:
+def _starvation(canvas: Canvas, i: int) -> Plane:
     """How strongly the voxels of plane ``i`` lie on the rays through both femoral heads, 0 to 1."""
-    _, j, k = (np.arange(n, dtype=np.float32) for n in canvas.geometry.shape)
-    (ya, yb, yc, yd), (za, zb, zc, zd) = canvas.to_patient[1:3].astype(np.float32)
-    y = (yb * j[:, None] + (yc * k + (ya * np.float32(i) + yd + 4))) / np.float32(20)
-    z = (zb * j[:, None] + (zc * k + (za * np.float32(i) + zd))) / np.float32(17)
+    y = (_plane_mm(canvas, 1, i) + 4) / np.float32(20)
+    z = _plane_mm(canvas, 2, i) / np.float32(17)
     return np.asarray(np.exp((y * y + z * z) * np.float32(-0.5)), dtype=np.float32)
 
 
-def _noise(
-    rng: np.random.Generator, shape: tuple[int, int, int], scan: Scan
-) -> Iterator[Float32[np.ndarray, "J K"]]:
+def _noise(rng: np.random.Generator, shape: tuple[int, int, int], scan: Scan) -> Iterator[Plane]:
     """Planes of Gaussian noise of ``scan.noise_hu``, correlated in i and j, independent between slices."""
     at = np.arange(-2, 3)
     kernel = np.exp(-(at**2) / (2 * scan.sharpness**2))
     kernel /= np.sqrt((kernel**2).sum())
     taps = kernel.astype(np.float32)
     planes, j, k = shape
-    recent: deque[Float32[np.ndarray, "J K"]] = deque(maxlen=5)
+    recent: deque[Plane] = deque(maxlen=5)
     for n in range(planes + 4):
         white = rng.standard_normal((j + 4, k), dtype=np.float32)
         recent.append(_weighted([white[t : t + j] for t in range(5)], taps))
@@ -145,9 +152,7 @@ def _noise(
             yield _weighted(list(recent), taps * np.float32(scan.noise_hu))
 
 
-def _weighted(
-    planes: list[Float32[np.ndarray, "J K"]], weights: Float32[np.ndarray, "n"]
-) -> Float32[np.ndarray, "J K"]:
+def _weighted(planes: list[Plane], weights: Float32[np.ndarray, "n"]) -> Plane:
     total = planes[0] * weights[0]
     for plane, weight in zip(planes[1:], weights[1:], strict=True):
         total += plane * weight

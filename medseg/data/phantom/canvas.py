@@ -15,7 +15,7 @@ from medseg.volume import Affine, Geometry
 BLOCK = (6, 6, 3)
 BEND_CELL_MM, BEND_SD_MM, TEXTURE_CELL_MM = 48.0, 2.8, 3.0
 
-Rows = Int64[np.ndarray, "n"]
+Rows = Int64[np.ndarray, "_"]
 
 
 class Blocks:
@@ -57,7 +57,7 @@ class Canvas:
         self._at = [self._bent(axis, rng, step_mm) for axis in range(3)]
         self._middle = [(a[:, :, :1] + a[:, :, -1:]) * np.float32(0.5) for a in self._at]
         self._texture = self.blocks.split(smooth_noise(rng, self.blocks.padded, TEXTURE_CELL_MM / step_mm))
-        self._means = {name: t.hu + t.varies * float(rng.standard_normal()) for name, t in TISSUES.items()}
+        self.mean_hu = {name: t.hu + t.varies * float(rng.standard_normal()) for name, t in TISSUES.items()}
         self._hu = np.full(self._texture.shape, TISSUES["air"].hu, dtype=np.float32)
         self._label = np.zeros(self._texture.shape, dtype=np.uint8)
 
@@ -111,4 +111,4 @@ class Canvas:
             self._label[inside] = label
 
     def _tissue(self, name: str, texture: Field) -> Field:
-        return np.asarray(texture * np.float32(TISSUES[name].texture) + np.float32(self._means[name]))
+        return np.asarray(texture * np.float32(TISSUES[name].texture) + np.float32(self.mean_hu[name]))

@@ -11,6 +11,8 @@ from medseg.volume import Shape as GridShape
 
 Taps = tuple[Int64[np.ndarray, "4 n"], Float32[np.ndarray, "4 n"]]
 
+Coarse = Float32[np.ndarray, "a b c"]
+Coarse2 = Float32[np.ndarray, "d e f"]
 Ramp = tuple[float, float, float, float]
 
 
@@ -28,7 +30,7 @@ def _taps(n: int, step: float) -> Taps:
     return np.stack([cell, cell + 1, cell + 2, cell + 3]), np.stack(weights).astype(np.float32)
 
 
-def _spread(coarse: Field, axis: int, taps: Taps) -> Field:
+def _spread(coarse: Coarse, axis: int, taps: Taps) -> Coarse2:
     rows, weights = taps
     shape = [1, 1, 1]
     shape[axis] = -1
@@ -40,7 +42,7 @@ def _spread(coarse: Field, axis: int, taps: Taps) -> Field:
     return np.asarray(total, dtype=np.float32)
 
 
-def _spread_first(coarse: Field, taps: Taps, ramp: Ramp) -> Field:
+def _spread_first(coarse: Coarse, taps: Taps, ramp: Ramp) -> Field:
     """``_spread`` along axis 0, one plane at a time: the costly step, kept in the processor's cache."""
     rows, weights = taps
     _, j, k = shape = (rows.shape[1], *coarse.shape[1:])

@@ -113,7 +113,7 @@ def _body(rng: np.random.Generator) -> Body:
     return Body(
         scale=float(np.clip(rng.normal(1.0, 0.03), 0.94, 1.06)),
         fat_front=9 + 24 * fatness + rng.uniform(-2, 4),
-        fat_side=7 + 18 * fatness + rng.uniform(-2, 3),
+        fat_side=7 + 15 * fatness + rng.uniform(-2, 3),
         fat_back=9 + 17 * fatness + rng.uniform(-2, 3),
         muscle=rng.uniform(0.88, 1.1),
         rotation_deg=(rx, ry, rz),

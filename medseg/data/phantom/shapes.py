@@ -36,7 +36,7 @@ def _shape(lower: Corner, upper: Corner, distance: Distance) -> Shape:
     return Shape((a, b, c), (d, e, f), distance)
 
 
-def _f32(*values: float) -> tuple[np.float32, ...]:
+def _f32(*values: float | np.floating) -> tuple[np.float32, ...]:
     """Python floats as float32, so that arithmetic stays in float32."""
     return tuple(np.float32(v) for v in values)
 
@@ -47,7 +47,7 @@ def ball(centre: Point, radius: float) -> Shape:
 
 def capsule(start: Point, end: Point, start_radius: float, end_radius: float) -> Shape:
     """A rounded rod whose radius runs linearly from one end to the other."""
-    a, b = np.array(start), np.array(end)
+    a, b = np.array(start, dtype=np.float64), np.array(end, dtype=np.float64)
     along = b - a
     length_squared = max(float(along @ along), 1e-9)
     (ax, ay, az), (dx, dy, dz) = _f32(*a), _f32(*along)
@@ -130,10 +130,8 @@ class Column:
         u, v = (px / a) ** 2, (py / b) ** 2
         gauge = np.sqrt(u + v)
         if self.square:
-            mixed = np.float32(1 - self.square) * gauge
-            return np.sqrt(px * px + py * py) * (
-                1 - 1 / (mixed + np.float32(self.square) * _fourth(u, v) + _TINY)
-            )
+            mixed = np.float32(1 - self.square) * gauge + np.float32(self.square) * _fourth(u, v)
+            return np.asarray(np.sqrt(px * px + py * py) * (1 - 1 / (mixed + _TINY)), dtype=np.float32)
         steep = np.sqrt(u / (a * a) + v / (b * b))
         return np.asarray(gauge * (gauge - 1) / (steep + _TINY), dtype=np.float32)
 

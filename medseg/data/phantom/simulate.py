@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from medseg.data.phantom.acquisition import acquire, plan_scan, stored, table_shape
+from medseg.data.phantom.acquisition import acquire, plan_scan, stored
 from medseg.data.phantom.canvas import Canvas
 from medseg.data.phantom.muscles import body_shape, paint_muscles
 from medseg.data.phantom.organs import paint_organs, paint_pelvic_fat
@@ -37,8 +37,6 @@ def phantom_patient(seed: int, index: int, *, coarsen: float = 1.0) -> PhantomPa
     traits = draw_traits(seed, index)
     scan = plan_scan(seed, index, traits, coarsen)
     canvas = Canvas(scan.geometry, scan.to_patient, generator(seed, index, "canvas"))
-    table = table_shape(scan, traits.table_curved)
-    canvas.paint(table, (0, "table_shell"), (2.2, "table_core"))
     canvas.paint(body_shape(traits.body, scan.table_y), (0, "skin"), (2.0, "fat"))
     paint_pelvic_fat(canvas)
     paint_muscles(canvas, traits.body)
