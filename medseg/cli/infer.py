@@ -1,6 +1,7 @@
 """medseg infer"""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,13 @@ from medseg.cli.options import Device, Json, Precision
 
 if TYPE_CHECKING:
     from medseg.batch import BatchResult
+    from medseg.config.data import Reading
     from medseg.config.inference import InferenceConfig
     from medseg.data import Patients
     from medseg.inference import Segmenter
 
 
-def infer(
+def infer(  # noqa: PLR0917 - an option each
     inputs: Annotated[
         list[Path],
         typer.Argument(metavar="INPUT...", help="A volume, a DICOM folder, or a folder of patients."),
@@ -40,6 +42,15 @@ def infer(
     overlap: Annotated[
         float | None, typer.Option(min=0, max=0.9, help="Share of a window covered twice.")
     ] = None,
+    geometry: Annotated[
+        str, typer.Option(help="Which orientation of a NIfTI holds: agreed, sform, qform or pixdim.")
+    ] = "agreed",
+    nonfinite: Annotated[
+        str, typer.Option(help="NaN and infinite voxels: refuse the scan, or zero.")
+    ] = "refuse",
+    series_uid: Annotated[
+        str | None, typer.Option(help="Which DICOM series of a folder with several.")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "auto",
     json: Json = False,
@@ -57,7 +68,7 @@ def infer(
         say(f"model: {path}")
     segmenter = Segmenter.load(path, device=device, precision=precision)
     segmenter = segmenter.with_inference(_changed(segmenter.inference, mirror, overlap))
-    patients = _find(inputs, segmenter)
+    patients = _find(inputs, segmenter, _reading(geometry, nonfinite, series_uid))
     single = (
         len(inputs) == 1 and len(patients.cases) == 1 and not patients.problems and _is_one_scan(inputs[0])
     )
@@ -135,13 +146,26 @@ def _find_model(given: Path | None) -> Path:
     )
 
 
-def _find(inputs: list[Path], segmenter: "Segmenter") -> "Patients":
+def _reading(geometry: str, nonfinite: str, series_uid: str | None) -> "Reading":
+    from medseg.config.data import Reading
+    from medseg.errors import UsageError
+
+    for option, value, choices in (
+        ("--geometry", geometry, ("agreed", "sform", "qform", "pixdim")),
+        ("--nonfinite", nonfinite, ("refuse", "zero")),
+    ):
+        if value not in choices:
+            raise UsageError(f"{option} {value}: give one of {', '.join(choices)}")
+    return Reading.model_validate({"geometry": geometry, "nonfinite": nonfinite, "series_uid": series_uid})
+
+
+def _find(inputs: list[Path], segmenter: "Segmenter", reading: "Reading") -> "Patients":
     from medseg.data import Patients, find_patients
     from medseg.errors import UsageError
 
     channels = segmenter.experiment.data.channels
     found = [find_patients(path, channels) for path in inputs]
-    cases = tuple(case for patients in found for case in patients.cases)
+    cases = tuple(replace(case, reading=reading) for patients in found for case in patients.cases)
     ids = [case.id for case in cases]
     UsageError.raise_if(
         f"{case_id}: two inputs have this name, one mask would replace the other: run them apart"

@@ -1,6 +1,6 @@
 """Configuration: pydantic models, YAML loading, overrides."""
 
-from medseg.config.data import DataConfig
+from medseg.config.data import DataConfig, Reading
 from medseg.config.experiment import Experiment
 from medseg.config.labels import find_left_right_pairs
 from medseg.config.load import dump_experiment, load_experiment, parse_experiment
@@ -13,6 +13,7 @@ __all__ = [
     "Experiment",
     "ModelConfig",
     "PreprocessingConfig",
+    "Reading",
     "TrainingConfig",
     "dump_experiment",
     "find_left_right_pairs",

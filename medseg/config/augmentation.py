@@ -30,7 +30,7 @@ class Elastic(Settings):
     points: int = Field(7, ge=2)
     """Control points along each axis of the patch, from end to end."""
     max_mm: float = Field(6, ge=0)
-    """Largest displacement of a control point; at most 0.4 of the distance between two, so that nothing folds."""
+    """Largest displacement of a control point (at most 0.4 of the distance of two, short of folding)."""
 
 
 class SpatialAugmentation(Settings):
@@ -77,7 +77,7 @@ class GammaAugmentation(Settings):
     kind: Literal["gamma"]
     p: Probability = 0.2
     log_gamma: float = Field(0.3, gt=0)
-    """The exponent is exp(u) with u drawn from [-log_gamma, log_gamma]; the range of the patch stays as it is."""
+    """The exponent is exp(u), u drawn from [-log_gamma, log_gamma]; the range of the patch stays as it is."""
 
 
 class BrightnessContrastAugmentation(Settings):

@@ -7,6 +7,17 @@ from pydantic import Field, model_validator
 from medseg.config.base import Settings
 
 
+class Reading(Settings):
+    """Leniencies of the reader; each is off unless it is asked for, and is part of the record."""
+
+    geometry: Literal["agreed", "sform", "qform", "pixdim"] = "agreed"
+    """Which orientation of a NIfTI file holds; agreed: sform and qform must tell the same."""
+    nonfinite: Literal["refuse", "zero"] = "refuse"
+    """NaN and infinite voxels refuse the scan, or become 0."""
+    series_uid: str | None = None
+    """Which DICOM series of a folder with several."""
+
+
 class DataConfig(Settings):
     cohort: str
     """A folder of patient folders; a folder with images/ and labels/; a folder with a Decathlon or nnU-Net
@@ -23,6 +34,9 @@ class DataConfig(Settings):
     missing_structures: Literal["absent", "not_contoured"] = "absent"
     """What it means when a structure has no voxel in a reference: it is not there (absent), or nobody drew it
     (not_contoured), and then the case teaches and judges nothing about it."""
+
+    reading: Reading = Reading()
+    """What may be forgiven in a file."""
 
     held_out: int | float = Field(0.2, ge=0)
     """Patients kept for the final test: a whole number counts them, a fraction is their share. They never

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medseg.config.data import Reading
 from medseg.data.naming import safe_id
 from medseg.errors import CohortError
 
@@ -14,7 +15,8 @@ class Case:
     ``id`` names files of results, so it has no separators and no control characters
     (``naming.safe_id`` makes one); ``images`` has one file (or DICOM folder) a channel; ``label`` is the
     reference, or None when there is none; ``patient`` groups scans that must not be parted between folds;
-    ``not_contoured`` names structures that nobody drew in this case, whatever the reference holds there.
+    ``not_contoured`` names structures that nobody drew in this case, whatever the reference holds there;
+    ``reading`` is what may be forgiven in its files.
     """
 
     id: str
@@ -22,6 +24,7 @@ class Case:
     label: Path | None = None
     patient: str = ""
     not_contoured: frozenset[str] = field(default_factory=frozenset)
+    reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         if self.id != safe_id(self.id):

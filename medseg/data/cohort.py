@@ -4,6 +4,7 @@ import difflib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -38,8 +39,7 @@ def find_cases(
         CohortError: with one line a problem (20 at most, then how many more).
     """
     if config.cohort.startswith("phantom:"):
-        cases = _phantom(config.cohort, progress)
-        return tuple(sorted(cases, key=lambda case: case.id))
+        return tuple(sorted(_phantom(config.cohort, progress), key=lambda case: case.id))
     root = Path(config.cohort).expanduser()
     found = _find(root, config, structures)
     problems = [*found.problems, *_duplicates(found.cases)]
@@ -49,7 +49,8 @@ def find_cases(
     log.info(
         "cohort %s: %d cases of %d patients", root, len(found.cases), len({c.patient for c in found.cases})
     )
-    return tuple(sorted(found.cases, key=lambda case: case.id))
+    cases = (replace(case, reading=config.reading) for case in found.cases)
+    return tuple(sorted(cases, key=lambda case: case.id))
 
 
 def shortened(problems: Sequence[str]) -> tuple[str, ...]:

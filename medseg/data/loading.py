@@ -54,7 +54,7 @@ def load_case(
         drawn = (name not in case.not_contoured for name in labels)
         return LoadedCase(case, images, None, (True, *drawn))
     try:
-        reference = read_label(case.label)
+        reference = read_label(case.label, geometry=case.reading.geometry)
     except VolumeError as error:
         raise error.about(f"case {case.id}: label") from error
     require_same_grid(images[0].geometry, reference.geometry, f"case {case.id}: image and label")
@@ -73,9 +73,12 @@ def load_images(case: Case) -> tuple[Volume, ...]:
         VolumeError: a file is damaged; GridMismatchError: two channels do not share a grid.
     """
     images: list[Volume] = []
+    told = case.reading
     for number, path in enumerate(case.images, start=1):
         try:
-            image = read_volume(path)
+            image = read_volume(
+                path, geometry=told.geometry, nonfinite=told.nonfinite, series_uid=told.series_uid
+            )
         except VolumeError as error:
             raise error.about(f"case {case.id}") from error
         if images:

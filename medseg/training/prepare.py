@@ -116,6 +116,7 @@ def _prepare_one(
         "labels": experiment.labels,
         "missing": experiment.data.missing_structures,
         "not_contoured": sorted(case.not_contoured),
+        "reading": case.reading.model_dump(mode="json"),
     }
     key = cache.key(case, json.dumps(recipe, sort_keys=True))
     arrays = cache.get(key)

@@ -93,7 +93,16 @@ def load_checkpoint(path: Path, learner: Learner, fingerprint: str) -> Progress:
         index, slot = name.split(".", 1)
         slots.setdefault(int(index), {})[slot] = value
     learner.optimizer.load_state_dict({"state": slots, "param_groups": json.loads(header["groups"])})
+    _lay_out_as_parameters(learner.optimizer)
     return Progress(**json.loads(header["progress"]))
+
+
+def _lay_out_as_parameters(optimizer: Optimizer) -> None:
+    """Give averages the strides of their parameter: fused optimisers walk both in memory order."""
+    for parameter, slots in optimizer.state.items():
+        for slot, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                slots[slot] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -53,7 +53,8 @@ def train(
     """
     tell = listener or Silent()
     run.require_usable(resume=resume)
-    cases = find_cases(experiment.data, tuple(experiment.labels), progress=partial(tell.preparing, "simulating"))
+    simulating = partial(tell.preparing, "simulating")
+    cases = find_cases(experiment.data, tuple(experiment.labels), progress=simulating)
     split = split_cases(cases, experiment.data)
     cache = PreparedCache()
     cohort = prepare_cohort(experiment, split, cache, tell.preparing)

@@ -4,6 +4,7 @@ from medseg.transforms.augmentation import Augment, build_augmentation
 from medseg.transforms.fitting import Fitted, IntensityStatistics, fit_preprocessing
 from medseg.transforms.grid import AxisMap, axis_maps
 from medseg.transforms.preprocessing import Prepared, Preprocessing
+from medseg.transforms.preview import augmentation_preview
 from medseg.transforms.randomness import seeded, single_thread, stable_seed
 from medseg.transforms.sampling import ForegroundIndex, sample_patch
 
@@ -15,6 +16,7 @@ __all__ = [
     "IntensityStatistics",
     "Prepared",
     "Preprocessing",
+    "augmentation_preview",
     "axis_maps",
     "build_augmentation",
     "fit_preprocessing",

@@ -40,13 +40,10 @@ class Preprocessing:
     def __init__(self, config: PreprocessingConfig, fitted: Fitted) -> None:
         self.config = config
         self.fitted = fitted
-        self._transform = tio.Compose(
-            [
-                tio.ToCanonical(copy=False),
-                Respace(fitted.spacing_mm),
-                NormaliseIntensity(config.intensity, fitted.intensity),
-            ],
-            copy=False,
+        self._transforms: tuple[tio.Transform, ...] = (
+            tio.ToCanonical(copy=False),
+            Respace(fitted.spacing_mm),
+            NormaliseIntensity(config.intensity, fitted.intensity),
         )
 
     def __call__(self, images: Sequence[Volume], label: Volume | None = None) -> Prepared:
@@ -64,8 +61,10 @@ class Preprocessing:
             require_same_grid(images[0].geometry, label.geometry, "image and label")
         if self.config.crop is not None:
             images, label = crop_to_body(images, label, self.config.crop)
-        with torch.random.fork_rng(devices=[]):  # torchio draws a number for every transform
-            subject = self._transform(to_subject(images, None if label is None else label.astype(np.uint8)))
+        subject = to_subject(images, None if label is None else label.astype(np.uint8))
+        for transform in self._transforms:
+            # not transform(subject): that draws from torch's global generator, which threads would share
+            subject = transform.apply_transform(subject)
         image = subject[IMAGE]
         classes = (
             None if label is None else subject[LABEL].data[0].clone(memory_format=torch.contiguous_format)

@@ -23,7 +23,13 @@ CONFIG = {
     "augmentation": [{"kind": "noise", "p": 0.3}],
     "sampling": {"patch_size": [16, 16, 8]},
     "model": {"kind": "unet", "channels": [4, 8]},
-    "training": {"stop": {"epochs": 30}, "steps_per_epoch": 4, "learning_rate": 0.01, "validate_every": 10, "workers": 0},
+    "training": {
+        "stop": {"epochs": 30},
+        "steps_per_epoch": 4,
+        "learning_rate": 0.01,
+        "validate_every": 10,
+        "workers": 0,
+    },
 }
 
 
@@ -47,7 +53,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, write_tiny_cohort: Calla
 
 def test_train_leaves_a_whole_run_folder(workplace: Path) -> None:
     run = workplace / "runs" / "tiny"
-    for name in ("config.yaml", "manifest.json", "metrics.jsonl", "model.safetensors", "report.html", "cases.csv"):
+    for name in (
+        "config.yaml",
+        "manifest.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "report.html",
+        "cases.csv",
+    ):
         assert (run / name).is_file(), name
     assert list((run / "tensorboard").glob("events*"))
     summary = json.loads((run / "summary.json").read_text())
@@ -124,7 +137,10 @@ def test_check_tells_cases_and_cost_and_draws_a_preview(workplace: Path) -> None
         (["train", "tiny.yml"], "tiny.yml: no such file (did you mean tiny.yaml?)"),
         (["train", "tiny.yaml", "--set", "training.stop.epoch=3"], "unknown key (did you mean epochs?)"),
         (["train", "tiny.yaml", "--set", "data.cohort=nowhere"], "nowhere"),
-        (["train", "tiny.yaml", "--set", "labels.third=7"], "no training case has a voxel of third (value 7)"),
+        (
+            ["train", "tiny.yaml", "--set", "labels.third=7"],
+            "no training case has a voxel of third (value 7)",
+        ),
         (["train", "tiny.yaml", "-o", "runs/tiny"], "holds a run already: add --resume"),
         (["infer", "cohort/p9"], "p9"),
         (["infer", "cohort/p0/ct.nii.gz", "--model", "tiny.yaml"], "tiny.yaml"),
@@ -144,7 +160,9 @@ def test_help_teaches_and_starts_without_heavy_libraries(workplace: Path) -> Non
     assert done.returncode == 0
     for verb in ("train", "infer", "evaluate", "check"):
         assert verb in done.stdout
-    script = "import sys, medseg.cli; print([m for m in ('torch', 'numpy', 'monai', 'rich') if m in sys.modules])"
+    script = (
+        "import sys, medseg.cli; print([m for m in ('torch', 'numpy', 'monai', 'rich') if m in sys.modules])"
+    )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 

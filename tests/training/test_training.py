@@ -17,7 +17,10 @@ def tiny_experiment(cohort: Path, **training: object) -> Experiment:
         "name": "tiny",
         "labels": {"bright": 1, "dark": 2},
         "data": {"cohort": str(cohort), "held_out": 1, "folds": 2},
-        "preprocessing": {"spacing_mm": [2, 2, 3], "intensity": {"kind": "window", "center": 0, "width": 600}},
+        "preprocessing": {
+            "spacing_mm": [2, 2, 3],
+            "intensity": {"kind": "window", "center": 0, "width": 600},
+        },
         "augmentation": [
             {"kind": "spatial", "p": 0.5, "elastic": {"points": 4, "max_mm": 2}},
             {"kind": "noise"},
@@ -116,7 +119,11 @@ def test_gradient_accumulation_equals_the_joint_batch(tiny_cohort: Path, tmp_pat
     for size, accumulate in ((2, 1), (1, 2)):
         run = RunFolder(tmp_path / f"b{size}")
         experiment = tiny_experiment(
-            tiny_cohort, loss="ce", batch_size=size, accumulate=accumulate, optimizer={"kind": "sgd", "momentum": 0}
+            tiny_cohort,
+            loss="ce",
+            batch_size=size,
+            accumulate=accumulate,
+            optimizer={"kind": "sgd", "momentum": 0},
         )
         plain = experiment.model_copy(update={"model": experiment.model.model_copy(update={"dropout": 0.0})})
         train(plain, run)
@@ -141,7 +148,9 @@ def test_non_finite_loss_names_epoch_step_and_cases(tiny_cohort: Path, tmp_path:
         train(experiment, RunFolder(tmp_path / "run"))
 
 
-def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tiny_cohort: Path, tmp_path: Path) -> None:
+def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(
+    tiny_cohort: Path, tmp_path: Path
+) -> None:
     run = RunFolder(tmp_path / "run")
     train(tiny_experiment(tiny_cohort), run)
     with pytest.raises(UsageError, match="holds a run already"):
@@ -167,7 +176,10 @@ def test_other_networks_train_through_the_same_path(dims: str, tiny_cohort: Path
     models = {
         "2d": ({"kind": "unet", "spatial_dims": 2, "channels": [4, 8]}, [16, 16, 1]),
         "2.5d": ({"kind": "unet", "spatial_dims": 2, "neighbours": 1, "channels": [4, 8]}, [16, 16, 4]),
-        "vnet": ({"kind": "vnet", "channels": [4, 8], "kernel": 3, "blocks": [1, 1], "decoder_blocks": [1]}, [16, 16, 8]),
+        "vnet": (
+            {"kind": "vnet", "channels": [4, 8], "kernel": 3, "blocks": [1, 1], "decoder_blocks": [1]},
+            [16, 16, 8],
+        ),
     }
     model, patch = models[dims]
     raw = tiny_experiment(tiny_cohort).model_dump(mode="json")
