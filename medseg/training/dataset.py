@@ -69,6 +69,7 @@ class PatchDataset(Dataset[Sample]):
                 foreground=self.experiment.sampling.foreground,
                 index=case.foreground,
                 rng=np.random.default_rng((seed, epoch, 1 + sample)),
+                margin=margin,
             )
             image, label = self._augment(image, label, self.spacing_mm, key=(seed, epoch, sample))
         known = torch.tensor(self.cases[chosen].known)

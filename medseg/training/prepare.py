@@ -12,7 +12,7 @@ import torch
 from medseg.config import Experiment
 from medseg.config.preprocessing import FittedIntensity
 from medseg.data import Case, LoadedCase, PreparedCache, Split, load_case
-from medseg.errors import CohortError, MedsegError
+from medseg.errors import CohortError, MedsegError, VolumeError
 from medseg.transforms import Fitted, Prepared, Preprocessing, fit_preprocessing
 from medseg.volume import Geometry
 
@@ -126,7 +126,10 @@ def _prepare_one(
             raise CohortError(
                 f"case {case.id}: no reference label, training needs one: add it, or remove the case"
             )
-        prepared = preprocessing(loaded.images, loaded.label)
+        try:
+            prepared = preprocessing(loaded.images, loaded.label)
+        except VolumeError as error:
+            raise error.about(f"case {case.id}") from error
         present = np.bincount(loaded.label.array.ravel(), minlength=experiment.class_count) > 0
         arrays = {
             "image": prepared.image.numpy(),

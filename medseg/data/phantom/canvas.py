@@ -23,18 +23,21 @@ class Blocks:
 
     def __init__(self, geometry: Geometry) -> None:
         self._shape = geometry.shape
-        self._counts = tuple(-(-n // b) for n, b in zip(geometry.shape, BLOCK, strict=True))
-        i, j, k = (c * b for c, b in zip(self._counts, BLOCK, strict=True))
+        i, j, k = (max(2, -(-n // b)) for n, b in zip(geometry.shape, BLOCK, strict=True))
+        self.counts = (i, j, k)
+        i, j, k = (c * b for c, b in zip(self.counts, BLOCK, strict=True))
         self.padded = (i, j, k)
+        inside = np.meshgrid(*(np.arange(b) - (b - 1) / 2 for b in BLOCK), indexing="ij")
+        self.offsets = [offset.reshape(1, 1, -1).astype(np.float32) for offset in inside]
 
     def split(self, array: Shaped[np.ndarray, "I J K"]) -> Shaped[np.ndarray, "n 1 b"]:
         """Blocks of an array of the ``padded`` shape."""
-        (i, j, k), (a, b, c) = self._counts, BLOCK
+        (i, j, k), (a, b, c) = self.counts, BLOCK
         return array.reshape(i, a, j, b, k, c).transpose(0, 2, 4, 1, 3, 5).reshape(i * j * k, 1, a * b * c)
 
     def join(self, blocks: Shaped[np.ndarray, "n 1 b"]) -> Shaped[np.ndarray, "I J K"]:
         """The array (I, J, K), without the padding."""
-        (i, j, k), (a, b, c) = self._counts, BLOCK
+        (i, j, k), (a, b, c) = self.counts, BLOCK
         whole = blocks.reshape(i, j, k, a, b, c).transpose(0, 3, 1, 4, 2, 5).reshape(i * a, j * b, k * c)
         return whole[tuple(slice(n) for n in self._shape)]
 
@@ -54,8 +57,10 @@ class Canvas:
         self._voxel_mm = np.float32((step_mm[0] + step_mm[1]) / 2)
         self._reach_mm = 1.35 * float(np.linalg.norm(step_mm * (np.array(BLOCK) - 1) / 2)) + 2
         self.blocks = Blocks(geometry)
-        self._at = [self._bent(axis, rng, step_mm) for axis in range(3)]
-        self._middle = [(a[:, :, :1] + a[:, :, -1:]) * np.float32(0.5) for a in self._at]
+        self._middle: list[Field] = []
+        self._slopes: list[tuple[Field, Field, Field]] = []
+        for axis in range(3):
+            self._bend(axis, rng, step_mm)
         self._texture = self.blocks.split(smooth_noise(rng, self.blocks.padded, TEXTURE_CELL_MM / step_mm))
         self.mean_hu = {name: t.hu + t.varies * float(rng.standard_normal()) for name, t in TISSUES.items()}
         self._hu = np.full(self._texture.shape, TISSUES["air"].hu, dtype=np.float32)
@@ -71,10 +76,26 @@ class Canvas:
         """Label values, (I, J, K) uint8."""
         return self.blocks.join(self._label)
 
-    def _bent(self, axis: int, rng: np.random.Generator, step_mm: Float64[np.ndarray, "3"]) -> Field:
-        a, b, c, d = (float(v) for v in self.to_patient[axis])
-        cells = BEND_CELL_MM / step_mm
-        return self.blocks.split(smooth_noise(rng, self.blocks.padded, cells, BEND_SD_MM, (a, b, c, d)))
+    def _bend(self, axis: int, rng: np.random.Generator, step_mm: Float64[np.ndarray, "3"]) -> None:
+        """Bent coordinates at the block centres, and how they grow along i, j and k (mm a voxel).
+
+        Over the few millimetres of a block the bend is linear to within hundredths of a millimetre.
+        """
+        row, size = self.to_patient[axis], np.array(BLOCK)
+        a, b, c, d = (float(v) for v in (*(row[:3] * size), row[3] + row[:3] @ (size - 1) / 2))
+        cells = BEND_CELL_MM / (step_mm * size)
+        middle = smooth_noise(rng, self.blocks.counts, cells, BEND_SD_MM, (a, b, c, d))
+        slopes = np.gradient(middle.astype(np.float64), *BLOCK)
+        i, j, k = (slope.astype(np.float32).reshape(-1, 1, 1) for slope in slopes)
+        self._middle.append(middle.reshape(-1, 1, 1))
+        self._slopes.append((i, j, k))
+
+    def _coordinate(self, axis: int, rows: Rows) -> Field:
+        """The bent coordinate of every voxel of some blocks."""
+        at = np.repeat(self._middle[axis][rows], self.blocks.offsets[0].size, axis=2)
+        for slope, offset in zip(self._slopes[axis], self.blocks.offsets, strict=True):
+            at += slope[rows] * offset
+        return at
 
     def _crossed(self, shape: Shape, deepest_mm: float) -> tuple[Rows, Rows]:
         """Blocks the surface may cross, and blocks that lie inside deeper than ``deepest_mm``."""
@@ -98,8 +119,7 @@ class Canvas:
             label: value for the voxels whose centre lies inside; 0 leaves the labels as they are.
         """
         rows, inside = self._crossed(shape, layers[-1][0])
-        x, y, z = (at[rows] for at in self._at)
-        distance = shape.distance(x, y, z)
+        distance = shape.distance(*(self._coordinate(axis, rows) for axis in range(3)))
         hu, texture = self._hu[rows], self._texture[rows]
         for depth, name in layers:
             share = np.clip(np.float32(0.5) - (distance + np.float32(depth)) / self._voxel_mm, 0, 1)
