@@ -15,6 +15,7 @@ from medseg.data import Case, PreparedCache, Split, find_cases, split_cases
 from medseg.inference.device import choose_device, choose_precision, describe_device
 from medseg.modelfile import ModelFile, save_model
 from medseg.models import build_network
+from medseg.training.allocator import keep_freed_memory
 from medseg.training.dataset import PatchDataset
 from medseg.training.ema import EMA
 from medseg.training.fit import Job, build_optimizer, fit
@@ -80,6 +81,8 @@ def build_fabric(experiment: Experiment) -> Fabric:
     device = choose_device(config.device)
     precision: Any = _FABRIC_PRECISION[choose_precision(config.precision, device)]
     torch.backends.cudnn.deterministic = True
+    if device.type == "cpu":
+        keep_freed_memory()
     return Fabric(accelerator="gpu" if device.type == "cuda" else device.type, devices=1, precision=precision)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchio as tio
 
-from medseg.data import as_tensor, geometry_of, to_subject
+from medseg.data.subject import as_tensor, geometry_of, to_subject
 from medseg.errors import GridMismatchError
 from medseg.volume import Geometry, Volume
 

@@ -22,12 +22,12 @@ CONFIG = {
     "preprocessing": {"spacing_mm": [2, 2, 3], "intensity": {"kind": "window", "center": 0, "width": 600}},
     "augmentation": [{"kind": "noise", "p": 0.3}],
     "sampling": {"patch_size": [16, 16, 8]},
-    "model": {"kind": "unet", "channels": [4, 8]},
+    "model": {"kind": "unet", "channels": [8, 16, 16]},
     "training": {
         "stop": {"epochs": 30},
         "steps_per_epoch": 4,
         "learning_rate": 0.01,
-        "validate_every": 10,
+        "validate_every": 20,
         "workers": 0,
     },
 }

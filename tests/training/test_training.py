@@ -27,7 +27,7 @@ def tiny_experiment(cohort: Path, **training: object) -> Experiment:
             {"kind": "flip"},
         ],
         "sampling": {"patch_size": [16, 16, 8]},
-        "model": {"kind": "unet", "channels": [4, 8], "dropout": 0.2},
+        "model": {"kind": "unet", "channels": [8, 16, 16], "dropout": 0.2},
         "training": {
             "stop": {"epochs": 4},
             "steps_per_epoch": 3,
@@ -103,7 +103,7 @@ def test_interrupted_and_resumed_ends_in_the_same_weights_and_log(
 
 def test_learns_the_tiny_cohort(tiny_cohort: Path, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    trained = train(tiny_experiment(tiny_cohort, stop={"epochs": 30}, validate_every=10), run)
+    trained = train(tiny_experiment(tiny_cohort, stop={"epochs": 40}, validate_every=20), run)
     assert trained.progress.best_dice > 0.8
     manifest = run.read_manifest()
     assert manifest["finished"]
