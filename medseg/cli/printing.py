@@ -22,30 +22,33 @@ def print_json(value: Any) -> None:
 
 
 def print_summary(summary: Summary) -> None:
-    """A row a structure: counts, and means with their 95 % intervals."""
+    """A row a structure: counts, and means, the first metric with its 95 % interval."""
     metrics = [name for name in _SHOWN if any(name in structure.metrics for structure in summary.structures)]
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("structure", no_wrap=True)
-    for name in ("cases", "missed", "not contoured"):
+    counted = ["cases", "missed"] + ["not drawn"] * any(s.counts.not_contoured for s in summary.structures)
+    for name in counted:
         table.add_column(name, justify="right")
     for name in metrics:
-        table.add_column(f"{name} [dim](mm)[/dim]" if name in ("hd95", "assd") else name, justify="right")
+        table.add_column(f"{name} mm" if name in ("hd95", "assd") else name, justify="right", no_wrap=True)
     for structure in summary.structures:
         counts = structure.counts
-        cells = [_cell(structure.metrics.get(name)) for name in metrics]
-        table.add_row(
-            structure.structure, str(counts.expected), str(counts.missed), str(counts.not_contoured), *cells
-        )
+        numbers = (counts.expected, counts.missed, counts.not_contoured)[: len(counted)]
+        cells = [_cell(structure.metrics.get(name), interval=name == metrics[0]) for name in metrics]
+        table.add_row(structure.structure, *map(str, numbers), *cells)
     if len(summary.structures) > 1:
-        table.add_row("[bold]mean[/bold]", "", "", "", *(_cell(summary.mean.get(name)) for name in metrics))
+        cells = [_cell(summary.mean.get(name), interval=name == metrics[0]) for name in metrics]
+        table.add_row("[bold]mean[/bold]", *[""] * len(counted), *cells)
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"[dim]mean (95 % interval: {summary.interval}); all rules stand in the report[/dim]")
+    console.print(
+        "[dim]means, the first with its 95 % interval; all figures and rules are in the report[/dim]"
+    )
 
 
-def _cell(metric: MetricSummary | None) -> str:
+def _cell(metric: MetricSummary | None, *, interval: bool) -> str:
     if metric is None or metric.mean is None:
         return "-"
-    if metric.low is None or metric.high is None:
+    if not interval or metric.low is None or metric.high is None:
         return f"{metric.mean:.3f}"
-    return f"{metric.mean:.3f} [dim]({metric.low:.3f} to {metric.high:.3f})[/dim]"
+    return f"{metric.mean:.3f} [dim]({metric.low:.3f}-{metric.high:.3f})[/dim]"

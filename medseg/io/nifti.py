@@ -160,7 +160,7 @@ def _geometry(fields: nib.Nifti1Header, shape: Shape, orientation: Orientation) 
     if not present:
         raise VolumeError(
             "no orientation (sform and qform codes are 0); write an sform into its header, "
-            'or allow geometry pixdim (first voxel at 0, axes to Right, Anterior, Superior)'
+            "or allow geometry pixdim (first voxel at 0, axes to Right, Anterior, Superior)"
         )
     found = [_one_geometry(fields, shape, form) for form in present]
     if len(found) == 2:
@@ -193,5 +193,5 @@ def _require_agreement(sform: Geometry, qform: Geometry) -> None:
     if distance > _AGREE_VOXELS * min(*sform.spacing_mm, *qform.spacing_mm):
         raise VolumeError(
             f"sform and qform are {distance:.3g} mm apart and cannot both be true; "
-            'repair the header, or choose geometry sform or qform'
+            "repair the header, or choose geometry sform or qform"
         )

@@ -85,7 +85,7 @@ def require_finite(array: Voxels, nonfinite: NonFinite, name: str) -> Voxels:
     first = tuple(int(n) for n in np.argwhere(bad)[0])
     raise VolumeError(
         f"{name}: {count} of {array.size} voxels are NaN or infinite, the first at {first}; "
-        'export it anew, or allow nonfinite zero'
+        "export it anew, or allow nonfinite zero"
     )
 
 
