@@ -188,12 +188,12 @@ def _is_one_scan(path: Path) -> bool:
 
 
 def _single_target(scan: Path, out: Path | None) -> Path:
-    from medseg.io import is_volume_file, volume_stem
+    from medseg.io import VOLUME_SUFFIXES, volume_stem
 
     name = f"{volume_stem(scan) if scan.is_file() else scan.resolve().name}_seg.nii.gz"
     if out is None:
         return scan.resolve().parent / name
-    return out / name if out.is_dir() or not is_volume_file(out) else out
+    return out if out.name.lower().endswith(VOLUME_SUFFIXES) and not out.is_dir() else out / name
 
 
 def _folder_of(inputs: list[Path]) -> Path:

@@ -111,6 +111,7 @@ def test_evaluate_gives_the_report_and_the_same_numbers(workplace: Path, tmp_pat
     for patient in ("p2", "p3"):
         shutil.copy(cohort / patient / "label.nii.gz", tmp_path / "references" / f"{patient}.nii.gz")
     medseg("infer", cohort / "p2" / "ct.nii.gz", "-o", tmp_path / "masks" / "p2_seg.nii.gz", cwd=workplace)
+    assert (tmp_path / "masks" / "p2_seg.nii.gz").is_file()
     done = medseg(
         "evaluate", "masks", "references", "-o", "out", "--config", workplace / "tiny.yaml", cwd=tmp_path
     )
