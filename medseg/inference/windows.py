@@ -9,6 +9,8 @@ from torch import Tensor
 
 from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
+from medseg.models import size_multiples
+from medseg.models.layout import require_multiple
 
 SLICES_AT_ONCE = 16
 """Slices a window of a slice network spans; they are its batch."""
@@ -28,8 +30,16 @@ class WindowPlan:
 
 
 def plan_windows(experiment: Experiment, inference: InferenceConfig | None = None) -> WindowPlan:
-    """Windows as trained, unless configured otherwise; slice networks take several slices at once."""
+    """Windows as trained, unless configured otherwise; slice networks take several slices at once.
+
+    Raises:
+        ConfigError: ``inference.window_size`` does not divide by what the network pools.
+    """
     chosen = inference or experiment.inference
+    if chosen.window_size is not None:
+        multiples = size_multiples(experiment.model, experiment.sampling.patch_size)
+        reason = "what the network's pooling needs there"
+        require_multiple(chosen.window_size, "ijk", multiples, reason, "inference.window_size")
     size = list(chosen.window_size or experiment.sampling.patch_size)
     overlap = [chosen.overlap] * 3
     model = experiment.model

@@ -39,6 +39,23 @@ def build_network(
     return network
 
 
+def size_multiples(config: ModelConfig, patch_size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """What sizes along i, j, k must be multiples of, for a network built for ``patch_size``."""
+    axes = "ijk" if config.spatial_dims == 3 else "ijk".replace("ijk"[SLICE_AXIS[config.plane]], "")
+    size = tuple(patch_size["ijk".index(axis)] for axis in axes)
+    match config:
+        case UNetConfig() | VNetConfig():
+            multiples = total_stride(_layout(config, size, axes).strides)
+        case SegResNetConfig():
+            multiples = (2 ** (len(config.blocks_down) - 1),) * len(axes)
+        case SwinUNETRConfig():
+            multiples = (monai_nets.SWIN_STRIDE,) * len(axes)
+        case _:
+            assert_never(config)
+    told = dict(zip(axes, multiples, strict=True))
+    return told.get("i", 1), told.get("j", 1), told.get("k", 1)
+
+
 def _build(config: ModelConfig, inputs: int, classes: int, size: tuple[int, ...], axes: str) -> nn.Module:
     match config:
         case UNetConfig():

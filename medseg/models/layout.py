@@ -72,14 +72,16 @@ def total_stride(strides: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple(prod(axis) for axis in zip(*strides, strict=True))
 
 
-def require_multiple(size: Sequence[int], axes: str, multiples: Sequence[int], reason: str) -> None:
-    """Refuse a patch whose size along some axis is no multiple of what the network needs there.
+def require_multiple(
+    size: Sequence[int], axes: str, multiples: Sequence[int], reason: str, key: str = "sampling.patch_size"
+) -> None:
+    """Refuse a size (of what ``key`` names) that is no multiple of what the network needs there.
 
     Raises:
         ConfigError: one line for each axis, with the nearest sizes that fit.
     """
     ConfigError.raise_if(
-        f"sampling.patch_size: {n} along {axis} does not divide by {multiple} ({reason}): "
+        f"{key}: {n} along {axis} does not divide by {multiple} ({reason}): "
         f"the nearest that fits is {_nearest(n, multiple)}"
         for n, axis, multiple in zip(size, axes, multiples, strict=True)
         if n % multiple
