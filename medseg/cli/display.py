@@ -30,6 +30,7 @@ class Bars:
             disable=not self._live,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, tuple[float, float]] = {}
         self._last_line = 0.0
 
     def __enter__(self) -> "Bars":
@@ -56,17 +57,16 @@ class Bars:
             self._tasks[what] = self._progress.add_task(what, total=total, told=told)
         self._progress.update(self._tasks[what], completed=done, total=total, told=told)
 
-    def remove(self, what: str) -> None:
-        task = self._tasks.pop(what, None)
-        if task is not None:
-            self._progress.remove_task(task)
-
     def _plain(self, what: str, done: float, total: float, told: str) -> None:
         now = time.monotonic()
+        share = done / max(total, 1e-9)
+        since, before = self._started.setdefault(what, (now, share))
         if done < total and now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        sys.stderr.write(f"{what} {100 * done / max(total, 1e-9):.0f}% {told}".rstrip() + "\n")
+        left = (now - since) * (1 - share) / (share - before) if share > before else 0.0
+        eta = f", {left / 60:.1f} min left" if left > 0 else ""
+        sys.stderr.write(f"{what} {100 * share:.0f}%{eta}  {told}".rstrip() + "\n")
         sys.stderr.flush()
 
 

@@ -2,7 +2,7 @@
 
 from medseg.training.interrupt import Interrupted
 from medseg.training.log import Listener, Plan, Silent, Step, Validation
-from medseg.training.run_folder import RunFolder, find_runs, load_run_experiment, new_run_folder
+from medseg.training.run_folder import RunFolder, find_runs, new_run_folder
 from medseg.training.train import Trained, train
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "Trained",
     "Validation",
     "find_runs",
-    "load_run_experiment",
     "new_run_folder",
     "train",
 ]

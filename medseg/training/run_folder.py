@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-from medseg.config import Experiment, dump_experiment, parse_experiment
-from medseg.config.load import read_yaml
-from medseg.errors import ConfigError, UsageError
+from medseg.config import Experiment, dump_experiment
+from medseg.errors import UsageError
 from medseg.files import write_json_atomically, write_text_atomically
 
 _PACKAGES = (
@@ -94,13 +93,6 @@ def find_runs(runs: Path = Path("runs")) -> list[RunFolder]:
     """Runs under ``runs``, newest first."""
     found = [p for p in runs.glob("*/config.yaml") if p.is_file()] if runs.is_dir() else []
     return [RunFolder(p.parent) for p in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
-
-
-def load_run_experiment(run: RunFolder) -> Experiment:
-    """The resolved configuration a run was made with."""
-    if not run.config.is_file():
-        raise ConfigError(f"{run.path}: no config.yaml, so this is not a run folder")
-    return parse_experiment(read_yaml(run.config), str(run.config))
 
 
 def fingerprint(experiment: Experiment, case_keys: Iterable[str]) -> str:
