@@ -24,13 +24,13 @@ def print_json(value: Any) -> None:
 def print_summary(summary: Summary) -> None:
     """A row a structure: counts, and means, the first metric with its 95 % interval."""
     metrics = [name for name in _SHOWN if any(name in structure.metrics for structure in summary.structures)]
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("structure", no_wrap=True)
     counted = ["cases", "missed"] + ["not drawn"] * any(s.counts.not_contoured for s in summary.structures)
     for name in counted:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name in metrics:
-        table.add_column(f"{name} mm" if name in ("hd95", "assd") else name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
     for structure in summary.structures:
         counts = structure.counts
         numbers = (counts.expected, counts.missed, counts.not_contoured)[: len(counted)]
@@ -42,7 +42,7 @@ def print_summary(summary: Summary) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        "[dim]means, the first with its 95 % interval; all figures and rules are in the report[/dim]"
+        "[dim]means, the first with its 95 % interval; hd95 and assd in mm; all rules are in the report[/dim]"
     )
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from medseg.errors import EnvironmentProblem
+from medseg.errors import EnvironmentProblem, UsageError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -12,6 +12,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 def choose_device(name: str = "auto") -> torch.device:
     """``auto``: CUDA, else Apple's MPS, else the CPU; a named device that is not there is refused."""
+    if name not in ("auto", "cpu", "cuda", "mps"):
+        raise UsageError(f"device {name}: give auto, cpu, cuda or mps")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -28,6 +30,8 @@ def choose_precision(name: str, device: torch.device) -> Literal["fp32", "bf16",
     for told in ("fp32", "bf16", "fp16"):
         if name == told:
             return told
+    if name != "auto":
+        raise UsageError(f"precision {name}: give auto, fp32, bf16 or fp16")
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():

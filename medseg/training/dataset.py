@@ -1,5 +1,6 @@
 """Training patches: every draw is a function of (seed, epoch, sample), whichever process makes it."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -71,9 +72,9 @@ class PatchDataset(Dataset[Sample]):
                 rng=np.random.default_rng((seed, epoch, 1 + sample)),
                 margin=margin,
             )
-            image, label = self._augment(image, label, self.spacing_mm, key=(seed, epoch, sample))
-        known = torch.tensor(self.cases[chosen].known)
-        return Sample(image=image, label=label, known=known, case=torch.tensor(chosen))
+            known = torch.tensor(self.cases[chosen].known)
+            patch = self._augment(image, label, self.spacing_mm, key=(seed, epoch, sample), known=known)
+        return Sample(image=patch.image, label=patch.label, known=patch.known, case=torch.tensor(chosen))
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": {}}  # a worker opens the files itself
@@ -109,11 +110,13 @@ def patch_loader(
     dataset: PatchDataset, batch_size: int, first_batch: int, workers: int, pin: bool
 ) -> DataLoader[Sample]:
     """Batches from ``first_batch`` on; the same ones for any number of workers."""
-    return DataLoader(
-        dataset,
-        batch_sampler=StepSampler(batch_size, first_batch),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
-        pin_memory=pin,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as asked
+        return DataLoader(
+            dataset,
+            batch_sampler=StepSampler(batch_size, first_batch),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            pin_memory=pin,
+        )

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
+import torch
 import torchio as tio
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from torch import Tensor
 
 from medseg.config.augmentation import (
@@ -25,13 +26,25 @@ from medseg.config.augmentation import (
 from medseg.data.subject import IMAGE, LABEL
 from medseg.transforms.acquisition import BiasField, Ghosting, Motion, Spike
 from medseg.transforms.appearance import Anisotropy, Blur, BrightnessContrast, Gamma, Noise
-from medseg.transforms.flip import Flip
+from medseg.transforms.flip import KNOWN, Flip
 from medseg.transforms.patch import centre_crop, patch_subject
 from medseg.transforms.randomness import seeded, single_thread, stable_seed
 from medseg.transforms.spatial import FusedSpatial, spatial_margin
 
 Size = tuple[int, int, int]
 Spacing = tuple[float, float, float]
+
+
+EVERY_CLASS = torch.ones(256, dtype=torch.bool)
+"""Nothing was left out when the reference was drawn."""
+
+
+class Patch(NamedTuple):
+    """An augmented patch; ``label`` holds class indices, ``known`` tells which classes somebody drew."""
+
+    image: Float32[Tensor, "C i j k"]
+    label: UInt8[Tensor, "i j k"]
+    known: Bool[Tensor, "L"]
 
 
 class Augment:
@@ -68,22 +81,25 @@ class Augment:
         spacing_mm: Spacing,
         *,
         key: tuple[int, int, int],
-    ) -> tuple[Float32[Tensor, "C i j k"], UInt8[Tensor, "i j k"]]:
+        known: Bool[Tensor, "L"] = EVERY_CLASS,
+    ) -> Patch:
         """A patch with its margin in, one of ``patch_size`` out; the tensors that come in stay as they are.
 
         Args:
             key: (seed, epoch, sample).
+            known: which classes somebody drew in this case; left and right ones swap with a mirrored patch.
 
         Raises:
             UsageError: when the patch that comes in is smaller than ``patch_size``.
         """
         subject = patch_subject(image, label, spacing_mm)
+        subject[KNOWN] = known
         with single_thread():
             for name, transform in self.transforms:
                 with seeded(stable_seed(*key, name)):
                     subject = transform(subject)
         subject = centre_crop(subject, self.patch_size)
-        return subject[IMAGE].data.contiguous(), subject[LABEL].data[0].contiguous()
+        return Patch(subject[IMAGE].data.contiguous(), subject[LABEL].data[0].contiguous(), subject[KNOWN])
 
 
 def build_augmentation(

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torchio as tio
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from medseg.config.augmentation import FlipAugmentation
 from medseg.transforms.base import SubjectTransform
 from medseg.transforms.randomness import chance
+
+KNOWN = "known"
+"""Where a subject keeps which of its classes somebody drew: what is mirrored was drawn on the other side."""
 
 AXES = ("left_right", "posterior_anterior", "inferior_superior")
 """Patient axes in the order of the canonical voxel axes i, j, k."""
@@ -33,7 +36,17 @@ class Flip(SubjectTransform):
             if isinstance(image, tio.LabelMap) and 0 in mirrored:
                 data = swap_classes(data, self.pairs)
             image.set_data(data)
+        if 0 in mirrored and KNOWN in subject:
+            subject[KNOWN] = swap_places(subject[KNOWN], self.pairs)
         return subject
+
+
+def swap_places(known: Bool[Tensor, "L"], pairs: Sequence[tuple[int, int]]) -> Bool[Tensor, "L"]:
+    """``known`` (one entry a class) with the entries of each pair exchanged."""
+    swapped = known.clone()
+    for left, right in pairs:
+        swapped[left], swapped[right] = known[right], known[left]
+    return swapped
 
 
 def swap_classes(label: UInt8[Tensor, "*shape"], pairs: Sequence[tuple[int, int]]) -> UInt8[Tensor, "*shape"]:

@@ -82,8 +82,8 @@ def _draw_patches(prepared: Prepared, experiment: Experiment, count: int) -> lis
             rng=np.random.default_rng(seed),
             margin=margin,
         )
-        patches = [plain(image, classes, spacing, key=(seed, 0, 0))]
-        patches += [augment(image, classes, spacing, key=(seed, 0, n)) for n in range(1, count)]
+        patches = [plain(image, classes, spacing, key=(seed, 0, 0))[:2]]
+        patches += [augment(image, classes, spacing, key=(seed, 0, n))[:2] for n in range(1, count)]
     return patches
 
 

@@ -3,15 +3,8 @@
 from pathlib import Path
 
 from medseg.config import DataConfig
-from medseg.data import (
-    PreparedCache,
-    find_cases,
-    find_patients,
-    geometry_of,
-    load_case,
-    split_cases,
-    to_subject,
-)
+from medseg.data import PreparedCache, find_cases, find_patients, load_case, split_cases
+from medseg.data.subject import geometry_of, to_subject
 
 LABELS = {"bright": 1, "dark": 2}
 

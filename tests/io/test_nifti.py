@@ -106,7 +106,7 @@ def test_sform_and_qform_that_disagree_need_a_choice(tmp_path):
     path = tmp_path / "a.nii"
     save(path, qoffset_x=13.0)
     text = refusal(path)
-    assert "3 mm apart" in text and 'geometry="sform" or "qform"' in text
+    assert "3 mm apart" in text and "choose geometry sform or qform" in text
     assert read_volume(path, geometry="sform").geometry.affine[0, 3] == 10
     assert read_geometry(path, geometry="qform").affine[0, 3] == 13
 

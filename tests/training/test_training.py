@@ -103,7 +103,7 @@ def test_interrupted_and_resumed_ends_in_the_same_weights_and_log(
 
 def test_learns_the_tiny_cohort(tiny_cohort: Path, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    trained = train(tiny_experiment(tiny_cohort, stop={"epochs": 40}, validate_every=20), run)
+    trained = train(tiny_experiment(tiny_cohort, stop={"epochs": 60}, validate_every=30), run)
     assert trained.progress.best_dice > 0.8
     manifest = run.read_manifest()
     assert manifest["finished"]

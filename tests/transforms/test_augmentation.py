@@ -58,7 +58,7 @@ def test_each_kind_changes_what_it_should_and_nothing_else(kind, size):
     kept = image.clone(), label.clone()
     changed = 0
     for sample in range(3):
-        new_image, new_label = augment(image, label, SPACING, key=(0, 0, sample))
+        new_image, new_label, _ = augment(image, label, SPACING, key=(0, 0, sample))
         assert new_image.shape == (2, *size) and new_label.shape == size
         assert new_image.dtype == torch.float32 and new_label.dtype == torch.uint8
         assert new_image.is_contiguous() and bool(torch.isfinite(new_image).all())
@@ -75,7 +75,7 @@ def test_each_kind_changes_what_it_should_and_nothing_else(kind, size):
 def test_without_a_draw_the_middle_comes_back():
     augment = build(*KINDS, p=0.0)
     image, label = patch(augment)
-    new_image, new_label = augment(image, label, SPACING, key=(3, 1, 4))
+    new_image, new_label, _ = augment(image, label, SPACING, key=(3, 1, 4))
     i, j, k = (slice(m, m + n) for m, n in zip(augment.margin(SPACING), SIZE, strict=True))
     assert min(augment.margin(SPACING)) > 0
     assert torch.equal(new_image, image[:, i, j, k]) and torch.equal(new_label, label[i, j, k])
@@ -125,7 +125,7 @@ def test_threads_do_not_change_a_bit():
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    for image_, label_ in results[1:]:
+    for image_, label_, _ in results[1:]:
         assert torch.equal(image_, results[0][0]) and torch.equal(label_, results[0][1])
     other: list = []
     thread = threading.Thread(target=lambda: other.append(augment(image, label, SPACING, key=(0, 0, 1))))
@@ -139,7 +139,7 @@ def test_left_and_right_swap_only_when_they_are_mirrored():
     for name, axis in (("left_right", 0), ("posterior_anterior", 1), ("inferior_superior", 2)):
         config = PARSE({"kind": "flip", "p": 1, "axes": [name]})
         mirror = build_augmentation([config], pairs=[(1, 2)], patch_size=SIZE)
-        new_image, new_label = mirror(image, label, SPACING, key=(0, 0, 0))
+        new_image, new_label, _ = mirror(image, label, SPACING, key=(0, 0, 0))
         assert torch.equal(new_image, image.flip(axis + 1))
         expected = label.flip(axis)
         assert torch.equal(new_label, swap_classes(expected, [(1, 2)]) if axis == 0 else expected)
@@ -183,12 +183,12 @@ def test_polynomial_equals_numpy():
 
 def test_gamma_and_bias_keep_the_ends():
     image, label = patch(build("gamma"))
-    new, _ = build("gamma")(image, label, SPACING, key=(0, 0, 0))
+    new, _, _ = build("gamma")(image, label, SPACING, key=(0, 0, 0))
     assert torch.allclose(new.amax(dim=(1, 2, 3)), image.amax(dim=(1, 2, 3)), atol=1e-6)
     assert torch.allclose(new.amin(dim=(1, 2, 3)), image.amin(dim=(1, 2, 3)), atol=1e-6)
     order = image[0].flatten().argsort()
     assert bool((new[0].flatten()[order].diff() >= 0).all())
-    biased, _ = build("bias_field")(image, label, SPACING, key=(0, 0, 0))
+    biased, _, _ = build("bias_field")(image, label, SPACING, key=(0, 0, 0))
     assert torch.allclose(biased.amin(dim=(1, 2, 3)), image.amin(dim=(1, 2, 3)), atol=1e-6)
 
 
@@ -197,10 +197,10 @@ def test_blur_and_thick_slices_smooth():
     image = torch.randn((1, *SIZE), generator=generator)
     label = torch.zeros(SIZE, dtype=torch.uint8)
     for kind in ("blur", "anisotropy"):
-        smooth, _ = build(kind)(image, label, (1.0, 1.0, 1.0), key=(0, 0, 1))
+        smooth, _, _ = build(kind)(image, label, (1.0, 1.0, 1.0), key=(0, 0, 1))
         assert float(smooth.std()) < 0.9 * float(image.std())
         assert abs(float(smooth.mean() - image.mean())) < 0.05
-        constant, _ = build(kind)(torch.full_like(image, 3), label, (1.0, 1.0, 1.0), key=(0, 0, 1))
+        constant, _, _ = build(kind)(torch.full_like(image, 3), label, (1.0, 1.0, 1.0), key=(0, 0, 1))
         assert torch.allclose(constant, torch.full_like(image, 3), atol=1e-5)
 
 
