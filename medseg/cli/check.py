@@ -22,7 +22,7 @@ def check(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Look at configuration and cohort, tell every problem at once, and what training will cost."""
+    """Audit a configuration and its cohort; tell the cost."""
     from medseg.cli.display import Bars
     from medseg.cli.printing import print_json, say
     from medseg.config import Experiment, load_experiment

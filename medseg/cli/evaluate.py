@@ -33,9 +33,10 @@ def evaluate(  # noqa: PLR0917 - an option each
     tolerance_mm: Annotated[float | None, typer.Option(min=0.01, help="Tolerance of NSD.")] = None,
     json: Json = False,
 ) -> int:
-    """Score masks against references: Dice, IoU, surface distances and more, by structure and case.
+    """Score masks against their references.
 
-    Masks on another grid than their reference are refused, not compared as arrays.
+    Dice, IoU, surface distances and more, by structure and case, as tables and report.html. Masks on
+    another grid than their reference are refused, not compared as arrays.
     """
     from medseg.cli.display import Bars
     from medseg.cli.printing import print_json, print_summary, say

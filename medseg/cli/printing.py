@@ -41,9 +41,7 @@ def print_summary(summary: Summary) -> None:
         table.add_row("[bold]mean[/bold]", *[""] * len(counted), *cells)
     console = Console(highlight=False)
     console.print(table)
-    console.print(
-        "[dim]means, the first with its 95 % interval; hd95 and assd in mm; all rules are in the report[/dim]"
-    )
+    console.print("[dim]means (dice: 95 % interval); hd95, assd in mm; all rules stand in the report[/dim]")
 
 
 def _cell(metric: MetricSummary | None, *, interval: bool) -> str:

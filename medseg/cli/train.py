@@ -21,7 +21,9 @@ def train(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Train a network, then segment and score the held-out patients and write report.html.
+    """Train a network, then report on the held-out patients.
+
+    The run folder holds the model, masks, scores (cases.csv, summary.json) and report.html.
 
     Ctrl-C or a TERM signal saves a checkpoint; --resume goes on from there and ends in the same weights.
     """

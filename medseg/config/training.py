@@ -25,7 +25,7 @@ class CrossEntropyLoss(Settings):
 
 
 class DiceCELoss(Settings):
-    """Soft Dice plus cross-entropy (Isensee 2021)."""
+    """Soft Dice of the structures that are in the batch, plus cross-entropy (Isensee 2021)."""
 
     kind: Literal["dice_ce"]
     dice_weight: float = Field(1.0, ge=0)

@@ -61,7 +61,7 @@ def _single(logits: Tensor, target: Tensor, known: Tensor, loss: Loss) -> Tensor
         case CrossEntropyLoss():
             return _cross_entropy(log_p, truth)
         case DiceCELoss():
-            dice = _overlap_loss(log_p, truth, known, 0.5, 0.5)
+            dice = _overlap_loss(log_p, truth, known, 0.5, 0.5, present_only=True)
             return loss.dice_weight * dice + loss.ce_weight * _cross_entropy(log_p, truth)
         case FocalLoss():
             log_t = log_p.gather(1, truth[:, None])
@@ -76,11 +76,15 @@ def _cross_entropy(log_p: Tensor, truth: Tensor) -> Tensor:
     return torch.nn.functional.nll_loss(log_p, truth)
 
 
-def _overlap_loss(log_p: Tensor, truth: Tensor, known: Tensor, alpha: float, beta: float) -> Tensor:
+def _overlap_loss(
+    log_p: Tensor, truth: Tensor, known: Tensor, alpha: float, beta: float, *, present_only: bool = False
+) -> Tensor:
     """One minus the Tversky index, counted over the batch, mean over structures that someone drew.
 
     alpha = beta = 1/2 is soft Dice. Counting over the batch keeps patches without a structure from giving
-    gradients that depend on the smoothing alone.
+    gradients that depend on the smoothing alone. With ``present_only`` structures that are nowhere in the batch
+    have no part: their index is 0 unless hardly a trace is predicted, which drowns what the others tell
+    when batches are small; the cross-entropy beside it teaches their absence.
     """
     p = log_p.exp()
     hot = torch.zeros_like(p).scatter_(1, truth[:, None], 1.0)
@@ -90,7 +94,7 @@ def _overlap_loss(log_p: Tensor, truth: Tensor, known: Tensor, alpha: float, bet
     predicted = (p.sum(axes)[:, 1:] * seen).sum(0)
     drawn = (hot.sum(axes)[:, 1:] * seen).sum(0)
     index = (both + _SMOOTH) / (both + alpha * (predicted - both) + beta * (drawn - both) + _SMOOTH)
-    taught = (seen.sum(0) > 0).to(p.dtype)
+    taught = (drawn > 0 if present_only else seen.sum(0) > 0).to(p.dtype)
     return ((1 - index) * taught).sum() / taught.sum().clamp_min(1)
 
 

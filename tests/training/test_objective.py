@@ -101,3 +101,14 @@ def test_gradients_are_finite_also_for_extreme_logits(loss) -> None:
     objective(logits, target, known, loss).backward()
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
+
+
+def test_dice_with_cross_entropy_counts_only_structures_that_are_there() -> None:
+    logits, target, known = batch()
+    target[target == 2] = 0
+    parts = DiceCELoss(kind="dice_ce", ce_weight=0)
+    p = torch.softmax(logits, 1)[:, 1]
+    dice = 2 * p[target == 1].sum() / (p.sum() + (target == 1).sum())
+    torch.testing.assert_close(objective(logits, target, known, parts), 1 - dice)
+    target[:] = 0
+    assert float(objective(logits, target, known, parts)) == 0
