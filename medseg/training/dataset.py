@@ -1,5 +1,6 @@
 """Training patches: every draw is a function of (seed, epoch, sample), whichever process makes it."""
 
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -106,17 +107,24 @@ class StepSampler(Sampler[list[int]]):
             step += 1
 
 
-def patch_loader(
+def patch_batches(
     dataset: PatchDataset, batch_size: int, first_batch: int, workers: int, pin: bool
-) -> DataLoader[Sample]:
+) -> Iterator[Sample]:
     """Batches from ``first_batch`` on; the same ones for any number of workers."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as asked
-        return DataLoader(
+        loader = DataLoader(
             dataset,
             batch_sampler=StepSampler(batch_size, first_batch),
             num_workers=workers,
-            persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
             pin_memory=pin,
+            worker_init_fn=_leave_signals_to_the_trainer,
         )
+        return iter(loader)
+
+
+def _leave_signals_to_the_trainer(_worker: int) -> None:
+    """Ctrl-C and a cluster's TERM reach every process: workers go on until the step in hand is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

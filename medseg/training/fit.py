@@ -13,7 +13,7 @@ from torch import nn
 from medseg.config.training import SGD, AdamW, TrainingConfig
 from medseg.data import PreparedCache
 from medseg.errors import TrainingError
-from medseg.training.dataset import PatchDataset, Sample, patch_loader
+from medseg.training.dataset import PatchDataset, Sample, patch_batches
 from medseg.training.interrupt import Interrupted, StopSignals
 from medseg.training.log import Listener, MetricsLog, Step, Validation
 from medseg.training.objective import objective
@@ -150,7 +150,7 @@ def batches_of_steps(job: Job, first_step: int) -> Iterator[list[Sample]]:
     """For each step from ``first_step`` on, the batches whose gradients it sums."""
     size, together = job.config.batch_size, job.config.accumulate
     pin = job.pin_memory
-    loader = iter(patch_loader(job.dataset, size, first_step * together, job.workers, pin))
+    loader = patch_batches(job.dataset, size, first_step * together, job.workers, pin)
     while True:
         yield [next(loader) for _ in range(together)]
 

@@ -82,8 +82,8 @@ def _overlap_loss(
     """One minus the Tversky index, counted over the batch, mean over structures that someone drew.
 
     alpha = beta = 1/2 is soft Dice. Counting over the batch keeps patches without a structure from giving
-    gradients that depend on the smoothing alone. With ``present_only`` structures that are nowhere in the batch
-    have no part: their index is 0 unless hardly a trace is predicted, which drowns what the others tell
+    gradients that depend on the smoothing alone. With ``present_only``, structures that are nowhere in the
+    batch have no part: their index is 0 unless hardly a trace is predicted, which drowns what the others tell
     when batches are small; the cross-entropy beside it teaches their absence.
     """
     p = log_p.exp()

@@ -188,3 +188,30 @@ def test_other_networks_train_through_the_same_path(dims: str, tiny_cohort: Path
     trained = train(parse_experiment(raw, dims), run)
     assert trained.progress.best_step > 0
     assert run.model.is_file()
+
+
+def test_a_term_signal_to_the_whole_job_saves_and_leaves(tiny_cohort: Path, tmp_path: Path) -> None:
+    """As clusters send it: to the trainer and to its workers."""
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    import yaml
+
+    experiment = tiny_experiment(tiny_cohort, stop={"epochs": 10_000}, workers=1)
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    run = RunFolder(tmp_path / "run")
+    command = [sys.executable, "-m", "medseg", "train", str(config), "-o", str(run.path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    give_up = time.monotonic() + 120
+    while not run.read_history() and time.monotonic() < give_up:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 143, told
+    assert "--resume" in told
+    assert "Traceback" not in told
+    assert run.checkpoint.is_file()
