@@ -197,5 +197,5 @@ def _single_target(scan: Path, out: Path | None) -> Path:
 
 
 def _folder_of(inputs: list[Path]) -> Path:
-    first = inputs[0].resolve()
-    return first.with_name(f"{first.name}_seg") if len(inputs) == 1 else Path("masks")
+    """In the working folder, so that nothing is written beside a cohort unasked."""
+    return Path(f"{inputs[0].resolve().name}_seg" if len(inputs) == 1 else "masks")
