@@ -12,6 +12,7 @@ import numpy as np
 
 from medseg.data import Case, Patients, load_images
 from medseg.errors import EnvironmentProblem, MedsegError
+from medseg.evaluation.files import inert_text
 from medseg.files import write_json_atomically, write_text_atomically
 from medseg.inference import Segmenter
 from medseg.io import write_volume
@@ -117,15 +118,8 @@ def summary_csv(batch: BatchResult, structures: tuple[str, ...]) -> str:
         status = "failed" if patient.problem else "done"
         mask = patient.mask.name if patient.mask else ""
         row = [patient.id, status, *volumes, f"{patient.seconds:.2f}", mask, patient.problem]
-        table.writerow([_inert(cell) for cell in row])
+        table.writerow([inert_text(cell) for cell in row])
     return text.getvalue()
-
-
-def _inert(cell: str) -> str:
-    """A spreadsheet runs cells that begin with = + - @ as formulas; a quote in front keeps them text."""
-    return (
-        f"'{cell}" if cell[:1] in ("=", "+", "@", "\t", "\r") or (cell[:1] == "-" and cell != "-") else cell
-    )
 
 
 def _each(

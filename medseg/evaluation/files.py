@@ -49,18 +49,24 @@ def _cells(
     case: CaseScore | FailedCase, one: StructureScore | None, told: Sequence[str], overall: Sequence[str]
 ) -> list[str]:
     lost = isinstance(case, FailedCase)
-    front = [_text(case.case), _text(case.patient), "failed" if lost else "predicted"]
+    front = [inert_text(case.case), inert_text(case.patient), "failed" if lost else "predicted"]
     if one is None:
         front += [""] * (4 + len(told))
     else:
-        front += [_text(one.structure), one.status, _number(one.reference_ml), _number(one.prediction_ml)]
+        front += [
+            inert_text(one.structure),
+            one.status,
+            _number(one.reference_ml),
+            _number(one.prediction_ml),
+        ]
         front += [_number(one.values.get(key)) for key in told]
     if isinstance(case, FailedCase):
-        return [*front, *([""] * len(overall)), _text(case.reason)]
+        return [*front, *([""] * len(overall)), inert_text(case.reason)]
     return [*front, *(_number(case.overall.get(metric)) for metric in overall), ""]
 
 
-def _text(value: str) -> str:
+def inert_text(value: str) -> str:
+    """A cell that a spreadsheet would run as a formula, with a quote in front, so that it stays text."""
     return "'" + value if value.startswith((*_FORMULA, "'")) else value
 
 
