@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from medseg.errors import EnvironmentProblem
+from medseg.errors import Code, EnvironmentProblem
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
@@ -48,9 +48,11 @@ def cannot_write(path: Path, error: OSError) -> EnvironmentProblem:
     """What to tell a user of a failed write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return EnvironmentProblem(
-            f"{path}: the disk is full: free some space, or choose another output folder"
+            Code.DISK_FULL, f"{path}: the disk is full: free some space, or choose another output folder"
         )
-    return EnvironmentProblem(f"{path}: cannot be written ({error.strerror}): choose another output folder")
+    return EnvironmentProblem(
+        Code.CANNOT_WRITE, f"{path}: cannot be written ({error.strerror}): choose another output folder"
+    )
 
 
 def sync_folder(folder: Path) -> None:

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from medseg.config import Experiment, parse_experiment
-from medseg.errors import ConfigError, EnvironmentProblem, ModelFileError
+from medseg.errors import Code, ConfigError, EnvironmentProblem, ModelFileError
 from medseg.files import write_bytes_atomically
 from medseg.models import build_network
 
@@ -74,11 +74,14 @@ def save_model(path: Path, model: ModelFile) -> None:
         told["sha256"] = _checksum(told, weights)
         header = _to_json(told)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: fitted values or provenance are not plain JSON ({error})") from None
+        raise ModelFileError(
+            Code.MODEL_CONTENT, f"{path}: fitted values or provenance are not plain JSON ({error})"
+        ) from None
     if len(header.encode()) > MAX_HEADER_BYTES // 2:
         raise ModelFileError(
+            Code.MODEL_CONTENT,
             f"{path}: {len(header)} characters of configuration, fitted values and provenance; "
-            f"a model file holds at most {MAX_HEADER_BYTES // 2}"
+            f"a model file holds at most {MAX_HEADER_BYTES // 2}",
         )
     write_bytes_atomically(path, safetensors.torch.save(weights, {_KEY: header}))
 
@@ -95,18 +98,23 @@ def load_model(path: Path) -> ModelFile:
     try:
         weights = safetensors.torch.load(data)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: damaged ({error}): copy or download it again") from None
+        raise ModelFileError(
+            Code.MODEL_DAMAGED, f"{path}: damaged ({error}): copy or download it again"
+        ) from None
     stated = told.pop("sha256", None)
     if stated != _checksum(told, weights):
-        raise ModelFileError(f"{path}: damaged (its checksum does not match): copy or download it again")
+        raise ModelFileError(
+            Code.MODEL_DAMAGED, f"{path}: damaged (its checksum does not match): copy or download it again"
+        )
     fitted, provenance, raw = told.get("fitted"), told.get("provenance"), told.get("experiment")
     if not (isinstance(fitted, dict) and isinstance(provenance, dict) and isinstance(raw, dict)):
-        raise ModelFileError(f"{path}: {_NOT_OURS}")
+        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {_NOT_OURS}")
     try:
         experiment = parse_experiment(raw, "its configuration")
     except ConfigError as error:
         raise ModelFileError(
-            *(f"{path}: {line}; it does not suit this version of medseg" for line in error.problems)
+            Code.MODEL_MISFIT,
+            *(f"{path}: {line}; it does not suit this version of medseg" for line in error.problems),
         ) from None
     return ModelFile(experiment, fitted, provenance, weights)
 
@@ -126,7 +134,9 @@ def load_network(model: ModelFile) -> nn.Module:
             patch_size=experiment.sampling.patch_size,
         )
     except ConfigError as error:
-        raise ModelFileError(*(f"model {experiment.name}: {line}" for line in error.problems)) from None
+        raise ModelFileError(
+            Code.MODEL_MISFIT, *(f"model {experiment.name}: {line}" for line in error.problems)
+        ) from None
     expected, found = network.state_dict(), model.weights
     shapes = [
         f"{name} is {_shape(found[name])}, expected {_shape(expected[name])}"
@@ -139,7 +149,8 @@ def load_network(model: ModelFile) -> nn.Module:
         *_some("of another shape", shapes),
     ]
     ModelFileError.raise_if(
-        f"model {experiment.name}: its weights are not of its network: {line}" for line in problems
+        Code.MODEL_MISFIT,
+        (f"model {experiment.name}: its weights are not of its network: {line}" for line in problems),
     )
     network.load_state_dict(found)
     return network.eval()
@@ -167,7 +178,9 @@ def _plain_tensors(path: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
     """Contiguous copies on the CPU, none sharing memory."""
     wrong = [name for name, value in weights.items() if not isinstance(value, Tensor) or value.is_sparse]
     if wrong:
-        raise ModelFileError(f"{path}: {', '.join(wrong[:5])}: only dense tensors go into a model file")
+        raise ModelFileError(
+            Code.MODEL_CONTENT, f"{path}: {', '.join(wrong[:5])}: only dense tensors go into a model file"
+        )
     return {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in weights.items()
@@ -178,34 +191,41 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
+        raise ModelFileError(Code.NO_MODEL_FILE, f"{path}: no such file") from None
     except IsADirectoryError:
-        raise ModelFileError(f"{path}: a folder; give the .safetensors file in it") from None
+        raise ModelFileError(
+            Code.NO_MODEL_FILE, f"{path}: a folder; give the .safetensors file in it"
+        ) from None
     except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot be read ({error.strerror})") from None
+        raise EnvironmentProblem(Code.CANNOT_READ, f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _read_header(path: Path, data: bytes) -> dict[str, Any]:
     """The JSON that medseg put into the header, its format checked."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 10 or data[8:9] != b"{":
-        raise ModelFileError(f"{path}: {_NOT_OURS}")
+        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {_NOT_OURS}")
     if size > MAX_HEADER_BYTES:
-        raise ModelFileError(f"{path}: header of {size} bytes; at most {MAX_HEADER_BYTES} are read")
+        raise ModelFileError(
+            Code.MODEL_FOREIGN, f"{path}: header of {size} bytes; at most {MAX_HEADER_BYTES} are read"
+        )
     if len(data) < 8 + size:
-        raise ModelFileError(f"{path}: truncated (ends within its header): copy or download it again")
+        raise ModelFileError(
+            Code.MODEL_DAMAGED, f"{path}: truncated (ends within its header): copy or download it again"
+        )
     try:
         header = json.loads(data[8 : 8 + size])
         told = json.loads(header["__metadata__"][_KEY])
         _to_json(told)  # refuses what JSON has no number for
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ModelFileError(f"{path}: {_NOT_OURS}") from None
+        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {_NOT_OURS}") from None
     if not isinstance(told, dict) or not isinstance(told.get("format"), int):
-        raise ModelFileError(f"{path}: {_NOT_OURS}")
+        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {_NOT_OURS}")
     if told["format"] > FORMAT:
         raise ModelFileError(
+            Code.MODEL_NEWER,
             f"{path}: written by a newer medseg (file format {told['format']}; this one reads {FORMAT}): "
-            "upgrade medseg"
+            "upgrade medseg",
         )
     return told
 

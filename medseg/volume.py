@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from medseg.errors import GridMismatchError, VolumeError
+from medseg.errors import Code, GridMismatchError, VolumeError
 
 Affine = Float64[np.ndarray, "4 4"]
 Shape = tuple[int, int, int]
@@ -29,12 +29,16 @@ class Geometry:
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
         if len(shape) != 3 or min(shape) < 1:
-            raise VolumeError(f"shape {tuple(self.shape)}: three axes of at least one voxel are needed")
+            raise VolumeError(
+                Code.AFFINE, f"shape {tuple(self.shape)}: three axes of at least one voxel are needed"
+            )
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or (affine[3] != (0, 0, 0, 1)).any():
-            raise VolumeError("affine: a finite 4x4 matrix with last row 0 0 0 1 is needed")
+            raise VolumeError(Code.AFFINE, "affine: a finite 4x4 matrix with last row 0 0 0 1 is needed")
         if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-            raise VolumeError("affine: two axes point the same way or a spacing is zero; there is no grid")
+            raise VolumeError(
+                Code.AFFINE, "affine: two axes point the same way or a spacing is zero; there is no grid"
+            )
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "affine", affine)
@@ -116,7 +120,9 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:
-            raise VolumeError(f"array of shape {self.array.shape} on a grid of shape {self.geometry.shape}")
+            raise VolumeError(
+                Code.CALL, f"array of shape {self.array.shape} on a grid of shape {self.geometry.shape}"
+            )
 
     def with_array(self, array: Shaped[np.ndarray, "I J K"]) -> "Volume":
         """Other voxels on the same grid."""
@@ -137,12 +143,14 @@ def require_same_grid(a: Geometry, b: Geometry, subject: str, tolerance_voxels: 
     """
     if a.shape != b.shape:
         raise GridMismatchError(
+            Code.GRID_MISMATCH,
             f"{subject} are not on the same grid ({a} and {b}): "
-            "resample one onto the other, or correct the path"
+            "resample one onto the other, or correct the path",
         )
     distance, allowed = a.displacement_mm(b), tolerance_voxels * min(*a.spacing_mm, *b.spacing_mm)
     if distance > allowed:
         raise GridMismatchError(
+            Code.GRID_MISMATCH,
             f"{subject} are {distance:.3g} mm apart ({allowed:.2g} mm allowed; {a} and {b}): "
-            "resample one onto the other, or correct the path"
+            "resample one onto the other, or correct the path",
         )

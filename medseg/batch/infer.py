@@ -133,7 +133,7 @@ def _each(
         except EnvironmentProblem:
             raise
         except MedsegError as error:
-            yield PatientResult(case.id, problem="; ".join(error.problems))
+            yield PatientResult(case.id, problem="; ".join(error.told))
         except (MemoryError, RuntimeError) as error:
             logger.exception("patient %s failed", case.id)
             yield PatientResult(case.id, problem=f"{type(error).__name__} while segmenting ({error})")

@@ -62,7 +62,7 @@ def main() -> None:
         code = app(standalone_mode=False)
     except MedsegError as error:
         for problem in error.problems:
-            typer.echo(f"error: {problem}", err=True)
+            typer.echo(f"error {error.code}: {problem}", err=True)
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)

@@ -69,10 +69,10 @@ def _settings(
 ) -> tuple[dict[str, int] | None, "EvaluationConfig", str]:
     from medseg.config import load_experiment
     from medseg.config.inference import EvaluationConfig
-    from medseg.errors import UsageError
+    from medseg.errors import Code, UsageError
 
     if missing not in ("absent", "not_contoured"):
-        raise UsageError(f"--missing {missing}: give absent or not_contoured")
+        raise UsageError(Code.OPTION, f"--missing {missing}: give absent or not_contoured")
     structures, settings = _parse_labels(labels), EvaluationConfig()
     if config is not None:
         experiment = load_experiment(config / "config.yaml" if config.is_dir() else config)
@@ -85,7 +85,7 @@ def _settings(
 
 
 def _parse_labels(text: str | None) -> dict[str, int] | None:
-    from medseg.errors import UsageError
+    from medseg.errors import Code, UsageError
 
     if text is None:
         return None
@@ -93,6 +93,6 @@ def _parse_labels(text: str | None) -> dict[str, int] | None:
     for part in text.split(","):
         name, equals, value = part.partition("=")
         if not equals or not name.strip() or not value.strip().lstrip("-").isdigit():
-            raise UsageError(f"--labels {part}: write name=value, as in prostate=1,bladder=2")
+            raise UsageError(Code.OPTION, f"--labels {part}: write name=value, as in prostate=1,bladder=2")
         labels[name.strip()] = int(value)
     return labels

@@ -128,48 +128,54 @@ def _as_json(patient: Any) -> dict[str, Any]:
 
 
 def _find_model(given: Path | None) -> Path:
-    from medseg.errors import UsageError
+    from medseg.errors import Code, UsageError
     from medseg.training import find_runs
 
     named = given or (Path(os.environ["MEDSEG_MODEL"]) if os.environ.get("MEDSEG_MODEL") else None)
     if named is not None:
         path = named / "model.safetensors" if named.is_dir() else named
         if not path.is_file():
-            raise UsageError(f"{path}: no such model: give a model file or a run folder with --model")
+            raise UsageError(
+                Code.NO_MODEL, f"{path}: no such model: give a model file or a run folder with --model"
+            )
         return path
     for run in find_runs():
         if run.model.is_file() and run.read_manifest().get("finished"):
             return run.model
     raise UsageError(
+        Code.NO_MODEL,
         "no model: give one with --model or $MEDSEG_MODEL, "
-        "or train one here (medseg train configs/prostate_ct.yaml)"
+        "or train one here (medseg train configs/prostate_ct.yaml)",
     )
 
 
 def _reading(geometry: str, nonfinite: str, series_uid: str | None) -> "Reading":
     from medseg.config.data import Reading
-    from medseg.errors import UsageError
+    from medseg.errors import Code, UsageError
 
     for option, value, choices in (
         ("--geometry", geometry, ("agreed", "sform", "qform", "pixdim")),
         ("--nonfinite", nonfinite, ("refuse", "zero")),
     ):
         if value not in choices:
-            raise UsageError(f"{option} {value}: give one of {', '.join(choices)}")
+            raise UsageError(Code.OPTION, f"{option} {value}: give one of {', '.join(choices)}")
     return Reading.model_validate({"geometry": geometry, "nonfinite": nonfinite, "series_uid": series_uid})
 
 
 def _find(inputs: list[Path], segmenter: "Segmenter", reading: "Reading") -> "Patients":
     from medseg.data import Patients, find_patients
-    from medseg.errors import UsageError
+    from medseg.errors import Code, UsageError
 
     channels = segmenter.experiment.data.channels
     found = [find_patients(path, channels) for path in inputs]
     cases = tuple(replace(case, reading=reading) for patients in found for case in patients.cases)
     ids = [case.id for case in cases]
     UsageError.raise_if(
-        f"{case_id}: two inputs have this name, one mask would replace the other: run them apart"
-        for case_id in sorted({case_id for case_id in ids if ids.count(case_id) > 1})
+        Code.SAME_NAME,
+        (
+            f"{case_id}: two inputs have this name, one mask would replace the other: run them apart"
+            for case_id in sorted({case_id for case_id in ids if ids.count(case_id) > 1})
+        ),
     )
     return Patients(cases, tuple(problem for patients in found for problem in patients.problems))
 

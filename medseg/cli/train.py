@@ -60,7 +60,7 @@ def train(
 
 
 def _default_folder(name: str, resume: bool) -> Path:
-    from medseg.errors import UsageError
+    from medseg.errors import Code, UsageError
     from medseg.training import find_runs
     from medseg.training.run_folder import new_run_folder
 
@@ -69,4 +69,6 @@ def _default_folder(name: str, resume: bool) -> Path:
     for run in find_runs():
         if run.path.name.startswith(f"{name}-") and not run.read_manifest().get("finished"):
             return run.path
-    raise UsageError(f"--resume: no unfinished run of {name} under runs/: give its folder with -o")
+    raise UsageError(
+        Code.RUN_FOLDER, f"--resume: no unfinished run of {name} under runs/: give its folder with -o"
+    )

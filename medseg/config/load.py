@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from medseg.config.experiment import Experiment
 from medseg.config.explain import explain
 from medseg.config.yaml_text import parse_yaml
-from medseg.errors import ConfigError
+from medseg.errors import Code, ConfigError
 
 MAX_BYTES = 1_000_000
 
@@ -36,7 +36,9 @@ def parse_experiment(raw: dict[str, Any], subject: str) -> Experiment:
         lines = explain(error.errors(), raw, Experiment)
         count = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}"
         raise ConfigError(
-            *(f"{subject}: {line}" for line in lines), f"{subject}: {count}; nothing was run"
+            Code.CONFIG_VALUE,
+            *(f"{subject}: {line}" for line in lines),
+            f"{subject}: {count}; nothing was run",
         ) from None
 
 
@@ -51,16 +53,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise ConfigError(
-                f"{path}: {size} bytes; a configuration has at most {MAX_BYTES}: is this the right file?"
+                Code.CONFIG_FILE,
+                f"{path}: {size} bytes; a configuration has at most {MAX_BYTES}: is this the right file?",
             )
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file{_near(path)}") from None
+        raise ConfigError(Code.CONFIG_FILE, f"{path}: no such file{_near(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text ({error})") from None
+        raise ConfigError(Code.CONFIG_FILE, f"{path}: cannot be read as text ({error})") from None
     raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a mapping of keys is expected, as in 'name: my_experiment'")
+        raise ConfigError(
+            Code.CONFIG_VALUE, f"{path}: a mapping of keys is expected, as in 'name: my_experiment'"
+        )
     return cast(dict[str, Any], raw)
 
 
@@ -74,7 +79,9 @@ def _near(path: Path) -> str:
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {override}: write key=value, as in --set training.stop.minutes=20")
+        raise ConfigError(
+            Code.CONFIG_OVERRIDE, f"--set {override}: write key=value, as in --set training.stop.minutes=20"
+        )
     is_pattern = text.lstrip().startswith("*")  # a file pattern; to YAML it would be an alias
     value = text.strip() if is_pattern else parse_yaml(text, f"--set {override}")
     *parents, last = key.strip().split(".")
@@ -86,7 +93,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     elif isinstance(node, dict):
         node[last] = value
     else:
-        raise ConfigError(f"--set {override}: {'.'.join(parents)} is a single value and has no keys")
+        raise ConfigError(
+            Code.CONFIG_OVERRIDE, f"--set {override}: {'.'.join(parents)} is a single value and has no keys"
+        )
 
 
 def _step(node: Any, name: str, dotted: str, override: str) -> Any:
@@ -97,13 +106,14 @@ def _step(node: Any, name: str, dotted: str, override: str) -> Any:
         if child is None:
             child = node[name] = {}
         return child
-    raise ConfigError(f"--set {override}: {dotted} is a single value and has no keys")
+    raise ConfigError(Code.CONFIG_OVERRIDE, f"--set {override}: {dotted} is a single value and has no keys")
 
 
 def _index(node: list[Any], name: str, override: str) -> int:
     if not name.isdigit() or int(name) >= len(node):
         entries = f"0 to {len(node) - 1}" if node else "none"
         raise ConfigError(
-            f"--set {override}: '{name}' is not an entry of the list ({entries}); or set the whole list"
+            Code.CONFIG_OVERRIDE,
+            f"--set {override}: '{name}' is not an entry of the list ({entries}); or set the whole list",
         )
     return int(name)

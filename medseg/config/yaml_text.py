@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from medseg.errors import ConfigError
+from medseg.errors import Code, ConfigError
 
 
 def parse_yaml(text: str, subject: str) -> Any:
@@ -19,11 +19,13 @@ def parse_yaml(text: str, subject: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{subject}{place}: {error.problem or error.context or 'not YAML'}") from None
+        raise ConfigError(
+            Code.CONFIG_SYNTAX, f"{subject}{place}: {error.problem or error.context or 'not YAML'}"
+        ) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{subject}: not YAML ({error})") from None
+        raise ConfigError(Code.CONFIG_SYNTAX, f"{subject}: not YAML ({error})") from None
     except RecursionError:
-        raise ConfigError(f"{subject}: nested too deeply for a configuration") from None
+        raise ConfigError(Code.CONFIG_SYNTAX, f"{subject}: nested too deeply for a configuration") from None
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medseg.config.data import Reading
 from medseg.data.naming import safe_id
-from medseg.errors import CohortError
+from medseg.errors import Code, CohortError
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,11 @@ class Case:
 
     def __post_init__(self) -> None:
         if self.id != safe_id(self.id):
-            raise CohortError(f"case {self.id!r}: not a safe file name; {safe_id(self.id)!r} would be")
+            raise CohortError(
+                Code.CASE_ID, f"case {self.id!r}: not a safe file name; {safe_id(self.id)!r} would be"
+            )
         if not self.images:
-            raise CohortError(f"case {self.id}: no image; a case has one or more")
+            raise CohortError(Code.NO_SCAN, f"case {self.id}: no image; a case has one or more")
         if not self.patient:
             object.__setattr__(self, "patient", self.id)
 

@@ -17,7 +17,7 @@ from medseg.data.image_label_folders import PAIRS, find_in_image_label_folders, 
 from medseg.data.naming import listed
 from medseg.data.patient_folders import find_in_patient_folders
 from medseg.data.tree import is_scan, look
-from medseg.errors import CohortError
+from medseg.errors import Code, CohortError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def find_cases(
     problems = [*found.problems, *_duplicates(found.cases)]
     if not problems and not found.cases:
         problems.append(f"cohort {root}: no case found; a cohort is {FORMS}{_csv_hint(root)}")
-    CohortError.raise_if(shortened(problems))
+    CohortError.raise_if(Code.COHORT_CASES, shortened(problems))
     log.info(
         "cohort %s: %d cases of %d patients", root, len(found.cases), len({c.patient for c in found.cases})
     )
@@ -62,13 +62,17 @@ def shortened(problems: Sequence[str]) -> tuple[str, ...]:
 
 def _find(root: Path, config: DataConfig, structures: Sequence[str]) -> Findings:
     if not root.exists():
-        raise CohortError(f"cohort {root}: not found{_near(root)}: correct data.cohort")
+        raise CohortError(
+            Code.COHORT_NOT_FOUND, f"cohort {root}: not found{_near(root)}: correct data.cohort"
+        )
     if root.is_file():
         if root.suffix.lower() == ".csv":
             return find_in_csv(root, config, structures)
         if root.name == DATASET_JSON:
             return find_in_dataset_json(root, config)
-        raise CohortError(f"cohort {root}: a file of this kind is not a cohort; one is {FORMS}")
+        raise CohortError(
+            Code.COHORT_FORM, f"cohort {root}: a file of this kind is not a cohort; one is {FORMS}"
+        )
     if (root / DATASET_JSON).is_file():
         return find_in_dataset_json(root / DATASET_JSON, config)
     pair = image_label_pair(root)
@@ -76,7 +80,7 @@ def _find(root: Path, config: DataConfig, structures: Sequence[str]) -> Findings
         found = find_in_image_label_folders(*pair, config)
         return Findings(found.cases, (*_mixed(root, pair), *found.problems))
     if is_scan(root):
-        raise CohortError(f"cohort {root}: one DICOM series; a cohort is {FORMS}")
+        raise CohortError(Code.COHORT_FORM, f"cohort {root}: one DICOM series; a cohort is {FORMS}")
     return find_in_patient_folders(root, config)
 
 
@@ -112,12 +116,12 @@ def _phantom(cohort: str, progress: Progress | None) -> tuple[Case, ...]:
     """``phantom:pelvis_ct``, or with options: ``phantom:pelvis_ct?patients=12&seed=3``."""
     name, _, query = cohort.removeprefix("phantom:").partition("?")
     if name != "pelvis_ct":
-        raise CohortError(f"cohort {cohort}: no such phantom; there is phantom:pelvis_ct")
+        raise CohortError(Code.COHORT_FORM, f"cohort {cohort}: no such phantom; there is phantom:pelvis_ct")
     options = {"patients": 30, "seed": 2024}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in options or not value.isdecimal() or (key == "patients" and int(value) < 1):
             expected = "write phantom:pelvis_ct?patients=12&seed=3, with whole numbers"
-            raise CohortError(f"cohort {cohort}: {expected}")
+            raise CohortError(Code.COHORT_FORM, f"cohort {cohort}: {expected}")
         options[key] = int(value)
     # The simulator loads slowly, and only this kind of cohort needs it.
     from medseg.data.phantom import pelvis_ct_cohort  # noqa: PLC0415

@@ -10,7 +10,7 @@ from medseg.config import DataConfig
 from medseg.data.case import Case, Findings
 from medseg.data.naming import safe_id
 from medseg.data.tree import is_scan
-from medseg.errors import CohortError
+from medseg.errors import Code, CohortError
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             reader = csv.reader(file, strict=True)
             lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
+        raise CohortError(Code.COHORT_TABLE, f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
     filled = [(number, values) for number, values in lines if any(values)]
     return (filled[0][1] if filled else []), filled[1:]
 

@@ -10,7 +10,7 @@ from medseg.data.case import Case, Findings
 from medseg.data.image_label_folders import find_in_image_label_folders
 from medseg.data.naming import listed, safe_id
 from medseg.data.tree import is_scan
-from medseg.errors import CohortError
+from medseg.errors import Code, CohortError
 from medseg.io import volume_stem
 
 MAX_BYTES = 100_000_000
@@ -42,12 +42,16 @@ def find_in_dataset_json(path: Path, config: DataConfig) -> Findings:
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise CohortError(f"{path}: larger than {MAX_BYTES} bytes; is this the right file?")
+            raise CohortError(
+                Code.COHORT_TABLE, f"{path}: larger than {MAX_BYTES} bytes; is this the right file?"
+            )
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise CohortError(f"{path}: cannot be read as JSON ({error})") from None
+        raise CohortError(Code.COHORT_TABLE, f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(content, dict):
-        raise CohortError(f"{path}: an object with 'training' or 'file_ending' is expected")
+        raise CohortError(
+            Code.COHORT_TABLE, f"{path}: an object with 'training' or 'file_ending' is expected"
+        )
     return content
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medseg.data.case import Case
-from medseg.errors import CohortError
+from medseg.errors import Code, CohortError
 
 _DETACHED = re.compile(
     rb"^\s*(?:ElementDataFile|data ?file)\s*[:=]\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE
@@ -30,7 +30,9 @@ def case_fingerprint(case: Case, preparation: str) -> str:
                 content = _file_digest(file)
                 digest.update(content)
         except OSError as error:
-            raise CohortError(f"case {case.id}: {path} cannot be read ({error.strerror or error})") from None
+            raise CohortError(
+                Code.CANNOT_OPEN, f"case {case.id}: {path} cannot be read ({error.strerror or error})"
+            ) from None
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from medseg.data.case import Case
-from medseg.errors import CohortError, VolumeError
+from medseg.errors import Code, CohortError, VolumeError
 from medseg.io import read_label, read_volume
 from medseg.volume import Volume, require_same_grid
 
@@ -48,7 +48,10 @@ def load_case(
         CohortError: more than 255 structures.
     """
     if len(labels) > MAX_CLASSES:
-        raise CohortError(f"labels: {len(labels)} structures; at most {MAX_CLASSES} can be told apart")
+        raise CohortError(
+            Code.TOO_MANY_CLASSES,
+            f"labels: {len(labels)} structures; at most {MAX_CLASSES} can be told apart",
+        )
     images = load_images(case)
     if case.label is None:
         drawn = (name not in case.not_contoured for name in labels)

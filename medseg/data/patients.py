@@ -17,7 +17,7 @@ from medseg.data.naming import (
     star_pattern,
 )
 from medseg.data.tree import Folder, is_scan, relative_id, walk
-from medseg.errors import CohortError
+from medseg.errors import Code, CohortError
 from medseg.io import volume_stem
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,13 @@ def find_patients(path: Path, channels: Channels | None = None) -> Patients:
         CohortError: nothing is there.
     """
     if not path.exists():
-        raise CohortError(f"{path}: not found: correct the path")
+        raise CohortError(Code.INPUT_NOT_FOUND, f"{path}: not found: correct the path")
     if is_scan(path):
         return _single(path, channels)
     if not path.is_dir():
-        raise CohortError(f"{path}: neither a volume file, a DICOM folder nor a folder of patients")
+        raise CohortError(
+            Code.NO_SCAN, f"{path}: neither a volume file, a DICOM folder nor a folder of patients"
+        )
     found: list[Case] = []
     problems: list[tuple[str, str]] = []
     folders = list(walk(path))
@@ -63,7 +65,7 @@ def find_patients(path: Path, channels: Channels | None = None) -> Patients:
         problems += part.problems
     problems += _empty(path, folders)
     if not found and not problems:
-        raise CohortError(f"{path}: no volume file and no DICOM series in it or below")
+        raise CohortError(Code.NO_SCAN, f"{path}: no volume file and no DICOM series in it or below")
     cases, doubled = _distinct(found)
     return Patients(cases, (*problems, *doubled))
 
@@ -71,8 +73,9 @@ def find_patients(path: Path, channels: Channels | None = None) -> Patients:
 def _single(path: Path, channels: Channels | None) -> Patients:
     if channels and len(channels) > 1:
         raise CohortError(
+            Code.CHANNELS,
             f"{path}: one image, and the model needs {len(channels)} channels ({', '.join(channels)}): "
-            "give the folder that holds them"
+            "give the folder that holds them",
         )
     name = path.resolve().parent.name if path.suffix.lower() in (".dcm", ".ima") else None
     stem = path.resolve().name if path.is_dir() else volume_stem(path)

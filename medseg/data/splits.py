@@ -7,7 +7,7 @@ import numpy as np
 
 from medseg.config import DataConfig
 from medseg.data.case import Case
-from medseg.errors import CohortError
+from medseg.errors import Code, CohortError
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def split_cases(cases: Iterable[Case], config: DataConfig) -> Split:
     held_out = _held_out(config.held_out, len(patients))
     rest = shuffled[held_out:]
     if len(rest) < config.folds:
-        raise CohortError(_too_few(len(by_id), len(patients), held_out, config.folds))
+        raise CohortError(Code.TOO_FEW_CASES, _too_few(len(by_id), len(patients), held_out, config.folds))
     test = frozenset(shuffled[:held_out])
     validation = frozenset(rest[config.fold :: config.folds])
     return Split(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, Integer, Shaped, UInt16
 
-from medseg.errors import ConfigError, VolumeError
+from medseg.errors import Code, ConfigError, VolumeError
 
 _TABLE_LIMIT = 1 << 20  # label values that span more than this are looked up by search, not by table
 _SLAB_VOXELS = 1 << 22
@@ -33,10 +33,13 @@ def to_classes(array: Shaped[np.ndarray, "I J K"], labels: Mapping[str, int]) ->
     """
     values = np.array([int(value) for value in labels.values()], dtype=np.int64)
     if 0 in values or len(set(values.tolist())) < len(values):
-        raise ConfigError(f"labels {dict(labels)}: give each structure a value of its own, not 0")
+        raise ConfigError(
+            Code.CONFIG_VALUE, f"labels {dict(labels)}: give each structure a value of its own, not 0"
+        )
     if array.dtype.kind not in "iub":
         raise VolumeError(
-            f"label map of dtype {array.dtype}: whole numbers are needed; read it with read_label"
+            Code.NOT_LABELS,
+            f"label map of dtype {array.dtype}: whole numbers are needed; read it with read_label",
         )
     if array.dtype.kind == "b":
         array = array.view(np.uint8)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from medseg.errors import CohortError, EnvironmentProblem
+from medseg.errors import Code, CohortError, EnvironmentProblem
 from medseg.evaluation.case import ALWAYS_TOLD, CaseScore, FailedCase, Status, StructureScore
 from medseg.evaluation.statistics import Summary
 
@@ -88,18 +88,22 @@ def read_cases_csv(path: Path) -> tuple[tuple[CaseScore, ...], tuple[FailedCase,
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             text = file.read()
     except OSError as error:
-        raise CohortError(f"{path.name}: cannot be read ({error.strerror}): correct the path") from None
+        raise CohortError(
+            Code.SCORES_TABLE, f"{path.name}: cannot be read ({error.strerror}): correct the path"
+        ) from None
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
     columns = tuple(reader.fieldnames or ())
     if missing := [column for column in (*_FRONT, *_BACK) if column not in columns]:
-        raise CohortError(f"{path.name}: no column {', '.join(missing)}: this is no cases.csv of medseg")
+        raise CohortError(
+            Code.SCORES_TABLE, f"{path.name}: no column {', '.join(missing)}: this is no cases.csv of medseg"
+        )
     rows: dict[str, list[Row]] = {}
     problems = []
     for line, row in _lines(reader, path):
         if problem := _problem(row, columns):
             problems.append(f"{path.name} line {line}: {problem}; write the file anew with medseg evaluate")
         rows.setdefault(row["case"], []).append(row)
-    CohortError.raise_if(problems)
+    CohortError.raise_if(Code.SCORES_TABLE, problems)
     scores = tuple(_score(found, columns) for found in rows.values() if found[0]["outcome"] == "predicted")
     failed = tuple(_failure(found, columns) for found in rows.values() if found[0]["outcome"] == "failed")
     return scores, failed
@@ -110,7 +114,9 @@ def _lines(reader: "csv.DictReader[str]", path: Path) -> Iterator[tuple[int, Row
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
-        raise CohortError(f"{path.name} line {reader.line_num}: {error}; write the file anew") from None
+        raise CohortError(
+            Code.SCORES_TABLE, f"{path.name} line {reader.line_num}: {error}; write the file anew"
+        ) from None
 
 
 def _problem(row: Row, columns: Sequence[str]) -> str | None:
@@ -191,7 +197,8 @@ def _write_atomically(path: Path, text: str) -> None:
         temporary = None
     except OSError as error:
         raise EnvironmentProblem(
-            f"{path}: cannot be written ({error.strerror}): free disk space or choose another output folder"
+            Code.CANNOT_WRITE,
+            f"{path}: cannot be written ({error.strerror}): free disk space or choose another output folder",
         ) from error
     finally:
         if temporary is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from medseg.errors import CohortError, UsageError
+from medseg.errors import Code, CohortError, UsageError
 from medseg.io.paths import VOLUME_SUFFIXES, is_volume_file, volume_stem
 
 _WORDS = "seg|segmentation|mask|label|labels|pred|prediction|reference|ref|gt|organs"
@@ -50,15 +50,17 @@ def match_pairs(predictions: Path, references: Path) -> list[Pair]:
     """
     for path in (predictions, references):
         if not path.exists():
-            raise UsageError(f"{path}: there is no such file or folder; correct the path")
+            raise UsageError(
+                Code.INPUT_NOT_FOUND, f"{path}: there is no such file or folder; correct the path"
+            )
     if predictions.is_file() != references.is_file():
-        raise UsageError(f"{predictions} and {references}: give two files or two folders")
+        raise UsageError(Code.PAIRING, f"{predictions} and {references}: give two files or two folders")
     if references.is_file():
         return [Pair(_bare(volume_stem(references)), predictions, references)]
     found, expected = _find(predictions), _find(references)
     if not expected:
         raise CohortError(
-            f"{references}: no label map; give a folder that holds {', '.join(VOLUME_SUFFIXES)}"
+            Code.PAIRING, f"{references}: no label map; give a folder that holds {', '.join(VOLUME_SUFFIXES)}"
         )
     return _match(found, expected, references)
 
@@ -84,7 +86,7 @@ def _match(found: list[_Found], expected: list[_Found], references: Path) -> lis
         problems.append(
             f"no prediction fits a reference of {references}: the case names differ; correct the paths"
         )
-    CohortError.raise_if(problems)
+    CohortError.raise_if(Code.PAIRING, problems)
     names = _case_names(expected)
     return [Pair(names[one.path], next(iter(taken.get(one.path, ())), None), one.path) for one in expected]
 

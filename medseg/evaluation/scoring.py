@@ -9,7 +9,7 @@ from jaxtyping import Int64, UInt16
 from scipy.ndimage import find_objects
 
 from medseg.config.inference import EvaluationConfig
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 from medseg.evaluation import overlap, surfaces
 from medseg.evaluation.case import LOWER_IS_BETTER, CaseScore, FailedCase, Status, StructureScore
 from medseg.evaluation.confusion import Confusion, confusion_matrix, structure_confusion, to_classes
@@ -129,7 +129,9 @@ class _LabelMaps:
         """Measured in the smallest box that holds the structure in both maps."""
         ours, theirs = self.prediction_boxes[index - 1], self.reference_boxes[index - 1]
         if ours is None or theirs is None:
-            raise UsageError(f"class {index}: not in both label maps, and has no surface distances")
+            raise UsageError(
+                Code.CALL, f"class {index}: not in both label maps, and has no surface distances"
+            )
         box = tuple(
             slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(ours, theirs, strict=True)
         )
@@ -146,7 +148,9 @@ def _boxes(classes: UInt16[np.ndarray, "I J K"], count: int) -> list[Box | None]
 def _not_contoured(labels: Mapping[str, int], known: Mapping[str, bool] | None) -> frozenset[str]:
     known = known or {}
     if strangers := set(known) - set(labels):
-        raise UsageError(f"known: {', '.join(sorted(strangers))} not in labels ({', '.join(labels)})")
+        raise UsageError(
+            Code.CALL, f"known: {', '.join(sorted(strangers))} not in labels ({', '.join(labels)})"
+        )
     return frozenset(name for name in labels if not known.get(name, True))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 from medseg.evaluation.bootstrap import (
     INTERVAL,
     RESAMPLES,
@@ -111,7 +111,8 @@ def summarise(
     known = [score.case for score in scores] + [failure.case for failure in failed]
     twice = sorted(case for case, times in Counter(known).items() if times > 1)
     UsageError.raise_if(
-        f"case {case}: scored more than once; give each case one prediction" for case in twice
+        Code.PAIRING,
+        (f"case {case}: scored more than once; give each case one prediction" for case in twice),
     )
     lost = (
         FailedCase(case, case, "no prediction") for case in dict.fromkeys(expected) if case not in set(known)

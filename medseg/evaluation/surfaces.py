@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 from medseg.volume import Geometry
 
 _DENSE = 1 / 12  # share of boundary voxels in the box above which a distance map is quicker than a tree
@@ -59,7 +59,9 @@ def measure_surfaces(
     axes = tuple(axis for axis, size in enumerate(geometry.shape) if size > 1)
     of_prediction, of_reference = find_boundary(prediction, axes), find_boundary(reference, axes)
     if not (of_prediction.any() and of_reference.any()):
-        raise UsageError("surface distances: a mask is empty and has no surface; test for that before")
+        raise UsageError(
+            Code.CALL, "surface distances: a mask is empty and has no surface; test for that before"
+        )
     ways = ((of_prediction, of_reference), (of_reference, of_prediction))
     count = int(np.count_nonzero(of_prediction)) + int(np.count_nonzero(of_reference))
     if count > _DENSE * prediction.size and _has_right_angles(geometry):

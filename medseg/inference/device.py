@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from medseg.errors import EnvironmentProblem, UsageError
+from medseg.errors import Code, EnvironmentProblem, UsageError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -13,15 +13,17 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 def choose_device(name: str = "auto") -> torch.device:
     """``auto``: CUDA, else Apple's MPS, else the CPU; a named device that is not there is refused."""
     if name not in ("auto", "cpu", "cuda", "mps"):
-        raise UsageError(f"device {name}: give auto, cpu, cuda or mps")
+        raise UsageError(Code.OPTION, f"device {name}: give auto, cpu, cuda or mps")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise EnvironmentProblem(
-            "device cuda: no usable CUDA device was found: use --device cpu, or check the driver"
+            Code.DEVICE, "device cuda: no usable CUDA device was found: use --device cpu, or check the driver"
         )
     if name == "mps" and not torch.backends.mps.is_available():
-        raise EnvironmentProblem("device mps: Apple's MPS is not available here: use --device cpu")
+        raise EnvironmentProblem(
+            Code.DEVICE, "device mps: Apple's MPS is not available here: use --device cpu"
+        )
     return torch.device(name)
 
 
@@ -31,7 +33,7 @@ def choose_precision(name: str, device: torch.device) -> Literal["fp32", "bf16",
         if name == told:
             return told
     if name != "auto":
-        raise UsageError(f"precision {name}: give auto, fp32, bf16 or fp16")
+        raise UsageError(Code.OPTION, f"precision {name}: give auto, fp32, bf16 or fp16")
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from medseg.errors import GridMismatchError
+from medseg.errors import Code, GridMismatchError
 from medseg.transforms import axis_maps
 from medseg.volume import Geometry
 
@@ -43,7 +43,7 @@ class LabelRestorer:
     def add(self, start: int, slab: Float32[Tensor, "L i j k"]) -> None:
         """Label the native slices that this slab completes."""
         if start != self._seen:
-            raise GridMismatchError(f"slab starts at {start}, {self._seen} was expected")
+            raise GridMismatchError(Code.CALL, f"slab starts at {start}, {self._seen} was expected")
         dim = self._stream_axis + 1
         if self._last is not None:
             slab, start = torch.cat([self._last, slab], dim), start - 1
@@ -58,7 +58,7 @@ class LabelRestorer:
     def finish(self) -> UInt8[np.ndarray, "I J K"]:
         if self._seen != self._network.shape[self._stream_axis]:
             raise GridMismatchError(
-                f"{self._seen} of {self._network.shape[self._stream_axis]} planes were given"
+                Code.CALL, f"{self._seen} of {self._network.shape[self._stream_axis]} planes were given"
             )
         return self._labels
 

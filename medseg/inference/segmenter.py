@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 from medseg.inference.engine import Engine, TorchEngine
 from medseg.inference.postprocess import postprocess
 from medseg.inference.restore import LabelRestorer
@@ -90,7 +90,8 @@ class Segmenter:
         if len(images) != wanted:
             names = ", ".join(self.experiment.data.channels or {"image": ""})
             raise UsageError(
-                f"{len(images)} images given, the model takes {wanted} ({names}): give one a channel"
+                Code.CHANNELS,
+                f"{len(images)} images given, the model takes {wanted} ({names}): give one a channel",
             )
         native = images[0].geometry
         for index, other in enumerate(images[1:], start=2):

@@ -13,7 +13,7 @@ import pydicom
 from jaxtyping import Shaped
 from pydicom.pixels.utils import pixel_array
 
-from medseg.errors import EnvironmentProblem, VolumeError
+from medseg.errors import Code, EnvironmentProblem, VolumeError
 from medseg.io.dicom_geometry import series_geometry
 from medseg.io.dicom_series import Series, choose_series, damaged, find_series, stacks
 from medseg.io.dicom_slices import DICOM_ERRORS, Slice, looks_like_dicom, read_header
@@ -47,10 +47,11 @@ def _find(path: Path, series_uid: str | None) -> Series:
             warnings.simplefilter("ignore")
             header = read_header(path) if looks_like_dicom(path) else None
     except DICOM_ERRORS as error:
-        raise VolumeError(damaged(path.name, error)) from None
+        raise VolumeError(Code.DICOM_HEADER, damaged(path.name, error)) from None
     if header is None:
         raise VolumeError(
-            f"{path.name}: not an image of a DICOM scan; give a volume or the folder of a series"
+            Code.DICOM_NO_SERIES,
+            f"{path.name}: not an image of a DICOM scan; give a volume or the folder of a series",
         )
     if len(header.slices) > 1:
         return choose_series(stacks([header]), path.name)
@@ -62,7 +63,9 @@ def _voxels(series: Series, name: str) -> Voxels:
     try:
         planes = np.empty((len(series.slices), first.rows, first.columns), dtype=_dtype(series.slices))
     except (MemoryError, ValueError):
-        raise EnvironmentProblem(f"{name}: no memory for {len(series.slices)} slices; free some") from None
+        raise EnvironmentProblem(
+            Code.MEMORY, f"{name}: no memory for {len(series.slices)} slices; free some"
+        ) from None
     places = {plane: k for k, plane in enumerate(series.slices)}
     problems = []
     with warnings.catch_warnings():
@@ -77,7 +80,7 @@ def _voxels(series: Series, name: str) -> Voxels:
             except DICOM_ERRORS as error:
                 problems.append(_undecodable(file, error))
     if problems:
-        raise VolumeError(*(f"{name}: {problem}" for problem in problems))
+        raise VolumeError(Code.DICOM_PIXELS, *(f"{name}: {problem}" for problem in problems))
     return narrowed_signed(planes.transpose(2, 1, 0))
 
 

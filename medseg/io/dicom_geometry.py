@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from medseg.errors import VolumeError
+from medseg.errors import Code, VolumeError
 from medseg.io.dicom_series import Series
 from medseg.io.dicom_slices import Slice
 from medseg.volume import Geometry
@@ -46,7 +46,9 @@ def _require_one_spacing(slices: Sequence[Slice], name: str) -> None:
     spacings = Counter(plane.spacing_mm for plane in slices)
     if np.ptp(np.array(list(spacings)), axis=0).max() > 1e-4:
         listed = ", ".join(f"{rows:g}x{columns:g} mm ({n} slices)" for (rows, columns), n in spacings.items())
-        raise VolumeError(f"{name}: slices of different pixel spacing, {listed}; give one series")
+        raise VolumeError(
+            Code.DICOM_SPACING, f"{name}: slices of different pixel spacing, {listed}; give one series"
+        )
 
 
 def _require_even_steps(positions: Float64[np.ndarray, "n 3"], slices: Sequence[Slice], name: str) -> None:
@@ -65,7 +67,10 @@ def _require_even_steps(positions: Float64[np.ndarray, "n 3"], slices: Sequence[
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         listed = "; ".join(problems[:_SHOWN])
-        raise VolumeError(f"{name}: uneven slices: {listed}{more}; export the whole series, or resample it")
+        raise VolumeError(
+            Code.DICOM_UNEVEN,
+            f"{name}: uneven slices: {listed}{more}; export the whole series, or resample it",
+        )
     straight = positions[0] + np.outer(
         np.arange(len(positions)), (positions[-1] - positions[0]) / (len(positions) - 1)
     )
@@ -73,7 +78,8 @@ def _require_even_steps(positions: Float64[np.ndarray, "n 3"], slices: Sequence[
     if off.max() > 2 * tolerance:
         worst = slices[int(off.argmax())].file.name
         raise VolumeError(
-            f"{name}: slices not on one line, {worst} is {off.max():.3g} mm off; export the series anew"
+            Code.DICOM_UNEVEN,
+            f"{name}: slices not on one line, {worst} is {off.max():.3g} mm off; export the series anew",
         )
 
 
@@ -83,8 +89,9 @@ def _require_distinct(along: Float64[np.ndarray, " n"], gaps: Float64[np.ndarray
         places = 1 + int((gaps >= _SAME_PLACE_MM).sum())
         where = ", ".join(f"{along[n]:.2f}" for n in np.flatnonzero(gaps < _SAME_PLACE_MM)[:_SHOWN])
         raise VolumeError(
+            Code.DICOM_DOUBLED,
             f"{name}: {len(along)} slices at only {places} positions (doubled at {where} mm): copies, or "
-            "several phases, echoes or b-values in one series; give one slice a position"
+            "several phases, echoes or b-values in one series; give one slice a position",
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.errors import VolumeError
+from medseg.errors import Code, VolumeError
 from medseg.io.dicom_slices import DICOM_ERRORS, Header, Slice, looks_like_dicom, read_header
 from medseg.io.paths import volume_suffix
 
@@ -68,7 +68,7 @@ def find_series(folder: Path, *, recursive: bool = True) -> tuple[Series, ...]:
                 continue
             if header is not None and not header.localizer:
                 headers.append(header)
-    VolumeError.raise_if(problems)
+    VolumeError.raise_if(Code.DICOM_HEADER, problems)
     return stacks(headers)
 
 
@@ -111,15 +111,21 @@ def choose_series(everything: Sequence[Series], name: str, series_uid: str | Non
             "no CT, MR or other volumetric DICOM series" if series_uid is None else "no series with that uid"
         )
         listed = f" (it has {_listed(everything)})" if everything else ""
-        raise VolumeError(f"{name}: {wanted} in the folder{listed}; correct the path or the choice")
+        raise VolumeError(
+            Code.DICOM_NO_SERIES, f"{name}: {wanted} in the folder{listed}; correct the path or the choice"
+        )
     volumes = _without_localizers(found, name)
     if len(volumes) > 1:
         raise VolumeError(
+            Code.DICOM_SEVERAL_SERIES,
             f"{name}: {len(volumes)} DICOM series, one expected: {_listed(volumes)}; "
-            "give the folder of one of them, or choose it by series_uid"
+            "give the folder of one of them, or choose it by series_uid",
         )
     if len(volumes[0].slices) == 1:
-        raise VolumeError(f"{name}: a single DICOM slice, a volume expected; give all slices of the series")
+        raise VolumeError(
+            Code.DICOM_ONE_SLICE,
+            f"{name}: a single DICOM slice, a volume expected; give all slices of the series",
+        )
     return volumes[0]
 
 

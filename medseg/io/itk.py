@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - the name everybody gives it
 from jaxtyping import Float64
 
-from medseg.errors import EnvironmentProblem, VolumeError
+from medseg.errors import Code, EnvironmentProblem, VolumeError
 from medseg.io.itk_header import Layout, read_layout
 from medseg.io.paths import require_regular_file, volume_suffix
 from medseg.io.payload import Payload, read_voxels, require_possible
@@ -45,12 +45,14 @@ def _read_header(path: Path) -> tuple[Geometry, Layout]:
         reader.ReadImageInformation()
     except RuntimeError:
         raise VolumeError(
-            f"{path.name}: its header cannot be decoded (sheared axes, or damage); convert it to .nii.gz"
+            Code.HEADER,
+            f"{path.name}: its header cannot be decoded (sheared axes, or damage); convert it to .nii.gz",
         ) from None
     if reader.GetNumberOfComponents() > 1:
         raise VolumeError(
+            Code.COLOUR,
             f"{path.name}: a vector or colour image ({reader.GetNumberOfComponents()} values a voxel), "
-            "one expected; give one channel"
+            "one expected; give one channel",
         )
     return Geometry(_shape(path, layout), _affine(reader)), layout
 
@@ -62,7 +64,8 @@ def _shape(path: Path, layout: Layout) -> tuple[int, int, int]:
     if len(sizes) != 3:
         size = "x".join(str(n) for n in layout.sizes)
         raise VolumeError(
-            f"{path.name}: {len(sizes)}-D ({size}), one 3-D volume expected; extract one volume of it"
+            Code.NOT_3D,
+            f"{path.name}: {len(sizes)}-D ({size}), one 3-D volume expected; extract one volume of it",
         )
     return sizes[0], sizes[1], sizes[2]
 
@@ -87,7 +90,9 @@ def write_itk(volume: Volume, path: Path) -> None:
     lps = LPS_TO_RAS @ volume.geometry.affine
     cosines = lps[:3, :3] / spacing
     if np.abs(cosines.T @ cosines - np.eye(3)).max() > _ORTHOGONAL:
-        raise VolumeError(f"{path.suffix} cannot hold sheared axes (a tilted gantry); write .nii.gz")
+        raise VolumeError(
+            Code.SHEARED, f"{path.suffix} cannot hold sheared axes (a tilted gantry); write .nii.gz"
+        )
     image = sitk.GetImageFromArray(volume.array.transpose(2, 1, 0))
     image.SetSpacing(spacing)
     image.SetOrigin(lps[:3, 3].tolist())
@@ -96,5 +101,5 @@ def write_itk(volume: Volume, path: Path) -> None:
         sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=2)
     except RuntimeError:
         raise EnvironmentProblem(
-            f"{path.suffix} file cannot be written; check disk space and permissions"
+            Code.CANNOT_WRITE, f"{path.suffix} file cannot be written; check disk space and permissions"
         ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.errors import VolumeError
+from medseg.errors import Code, VolumeError
 from medseg.io.payload import GZIP, PLAIN, ZLIB, open_binary
 
 _HEADER_LIMIT = 1 << 20
@@ -69,23 +69,28 @@ def read_layout(path: Path, suffix: str) -> Layout:
 
 def _nrrd_layout(path: Path, head: bytes) -> Layout:
     if not head.startswith(b"NRRD000"):
-        raise VolumeError(f"{path.name}: not a NRRD file; convert it, or correct its name")
+        raise VolumeError(Code.NOT_A_VOLUME, f"{path.name}: not a NRRD file; convert it, or correct its name")
     blank_line = re.search(rb"\r?\n\r?\n", head)
     offset = blank_line.end() if blank_line else len(head)
     fields = _fields(head[:offset], ":")
     if "space" not in fields or "space directions" not in fields:
         raise VolumeError(
-            f"{path.name}: no orientation (space, space directions); export it as .nii.gz or with both"
+            Code.NO_ORIENTATION,
+            f"{path.name}: no orientation (space, space directions); export it as .nii.gz or with both",
         )
     if any(
         fields.get(key, "0") not in ("0", "") for key in ("byte skip", "byteskip", "line skip", "lineskip")
     ):
         raise VolumeError(
-            f"{path.name}: skipped bytes before its voxels are not supported; convert it to .nii.gz"
+            Code.UNSUPPORTED,
+            f"{path.name}: skipped bytes before its voxels are not supported; convert it to .nii.gz",
         )
     encoding = fields.get("encoding", "").lower()
     if encoding not in ("raw", "gzip", "gz"):
-        raise VolumeError(f"{path.name}: encoding {encoding!r}, raw or gzip expected; convert it to .nii.gz")
+        raise VolumeError(
+            Code.UNSUPPORTED,
+            f"{path.name}: encoding {encoding!r}, raw or gzip expected; convert it to .nii.gz",
+        )
     dtype = _dtype(
         path, _NRRD_TYPES, fields.get("type", "").lower(), fields.get("endian", "little").lower() == "big"
     )
@@ -101,18 +106,28 @@ def _meta_layout(path: Path, head: bytes) -> Layout:
     end = head.find(b"ElementDataFile")
     line_end = head.find(b"\n", end)
     if end < 0 or not head.lstrip()[:40].startswith((b"ObjectType", b"NDims", b"Comment", b"ObjectSubType")):
-        raise VolumeError(f"{path.name}: not a MetaImage file; convert it, or correct its name")
+        raise VolumeError(
+            Code.NOT_A_VOLUME, f"{path.name}: not a MetaImage file; convert it, or correct its name"
+        )
     line_end = len(head) - 1 if line_end < 0 else line_end
     fields = _fields(head[: line_end + 1], "=")
     if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
-        raise VolumeError(f"{path.name}: no orientation (TransformMatrix); export it as .nii.gz or with one")
+        raise VolumeError(
+            Code.NO_ORIENTATION,
+            f"{path.name}: no orientation (TransformMatrix); export it as .nii.gz or with one",
+        )
     if (
         float(fields.get("elementtointensityfunctionslope", "1") or 1) != 1
         or fields.get("headersize", "0") != "0"
     ):
-        raise VolumeError(f"{path.name}: rescaled or skipped bytes are not supported; convert it to .nii.gz")
+        raise VolumeError(
+            Code.UNSUPPORTED,
+            f"{path.name}: rescaled or skipped bytes are not supported; convert it to .nii.gz",
+        )
     if fields.get("binarydata", "true").lower() != "true":
-        raise VolumeError(f"{path.name}: voxels written as text are not supported; convert it to .nii.gz")
+        raise VolumeError(
+            Code.UNSUPPORTED, f"{path.name}: voxels written as text are not supported; convert it to .nii.gz"
+        )
     order = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb", "false")).lower()
     dtype = _dtype(path, _META_TYPES, fields.get("elementtype", "").upper(), order == "true")
     local = fields["elementdatafile"].upper() == "LOCAL"
@@ -131,17 +146,22 @@ def _fields(text: bytes, separator: str) -> dict[str, str]:
 def _sizes(path: Path, text: str) -> tuple[int, ...]:
     words = text.split()
     if not words or not all(word.isdecimal() and 0 < int(word) < 2**31 for word in words):
-        raise VolumeError(f"{path.name}: damaged header, sizes {text!r}; export the file anew")
+        raise VolumeError(Code.HEADER, f"{path.name}: damaged header, sizes {text!r}; export the file anew")
     return tuple(int(word) for word in words)
 
 
 def _dtype(path: Path, types: dict[str, str], name: str, big: bool) -> np.dtype:
     if name not in types:
-        raise VolumeError(f"{path.name}: voxels of type {name!r} cannot be read; export as int16 or float32")
+        raise VolumeError(
+            Code.VOXEL_TYPE,
+            f"{path.name}: voxels of type {name!r} cannot be read; export as int16 or float32",
+        )
     return np.dtype(f"{'>' if big else '<'}{types[name]}")
 
 
 def _detached(path: Path, name: str) -> Path:
     if not name or name.upper().startswith("LIST") or "%" in name:
-        raise VolumeError(f"{path.name}: voxels spread over several files; convert it to .nii.gz")
+        raise VolumeError(
+            Code.UNSUPPORTED, f"{path.name}: voxels spread over several files; convert it to .nii.gz"
+        )
     return path.parent / name

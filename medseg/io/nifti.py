@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 from nibabel.spatialimages import HeaderDataError
 
-from medseg.errors import VolumeError
+from medseg.errors import Code, VolumeError
 from medseg.io.paths import require_regular_file
 from medseg.io.payload import Payload, coding_of, read_voxels, require_possible
 from medseg.io.values import as_supported, rescaled
@@ -71,7 +71,9 @@ def _read_header(
     shape, dtype = _shape(fields, name), _dtype(fields, name)
     offset = float(fields["vox_offset"])
     if not (isfinite(offset) and offset.is_integer() and int(fields["sizeof_hdr"]) <= offset < 2**31):
-        raise VolumeError(f"{name}: damaged header, voxels declared at byte {offset}; export the file anew")
+        raise VolumeError(
+            Code.HEADER, f"{name}: damaged header, voxels declared at byte {offset}; export the file anew"
+        )
     require_possible(name, prod(shape) * dtype.itemsize, size - (0 if coding else int(offset)), coding)
     slope, intercept = _rescale(fields, name)
     try:
@@ -95,29 +97,33 @@ def _decode(payload: Payload, name: str) -> nib.Nifti1Header:
                 break
     else:
         raise VolumeError(
-            f"{name}: not a NIfTI file (no NIfTI header in it); convert it, or correct its name"
+            Code.NOT_A_VOLUME,
+            f"{name}: not a NIfTI file (no NIfTI header in it); convert it, or correct its name",
         )
     magic = bytes(fields["magic"].item())[:3]
     if magic in (b"ni1", b"ni2"):
         raise VolumeError(
-            f"{name}: the header of a .hdr/.img pair, without voxels; convert the pair to .nii.gz"
+            Code.UNSUPPORTED,
+            f"{name}: the header of a .hdr/.img pair, without voxels; convert the pair to .nii.gz",
         )
     if magic not in (b"n+1", b"n+2"):
-        raise VolumeError(f"{name}: an Analyze file, which has no orientation; convert it to NIfTI")
+        raise VolumeError(
+            Code.NO_ORIENTATION, f"{name}: an Analyze file, which has no orientation; convert it to NIfTI"
+        )
     return fields
 
 
 def _shape(fields: nib.Nifti1Header, name: str) -> Shape:
     dims = [int(n) for n in fields["dim"]]
     if not 1 <= dims[0] <= 7 or any(n < 1 for n in dims[1 : dims[0] + 1]):
-        raise VolumeError(f"{name}: damaged header, dimensions {dims}; export the file anew")
+        raise VolumeError(Code.HEADER, f"{name}: damaged header, dimensions {dims}; export the file anew")
     shape = dims[1 : dims[0] + 1]
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
     if len(shape) > 3:
         size = "x".join(str(n) for n in shape)
         raise VolumeError(
-            f"{name}: {len(shape)}-D ({size}), one 3-D volume expected; extract one volume of it"
+            Code.NOT_3D, f"{name}: {len(shape)}-D ({size}), one 3-D volume expected; extract one volume of it"
         )
     i, j, k = [*shape, 1, 1][:3]
     return i, j, k
@@ -128,14 +134,20 @@ def _dtype(fields: nib.Nifti1Header, name: str) -> np.dtype:
         dtype: np.dtype = np.dtype(fields.get_data_dtype())
     except (HeaderDataError, KeyError, TypeError):
         raise VolumeError(
-            f"{name}: unknown voxel type {int(fields['datatype'])}; export the file anew"
+            Code.VOXEL_TYPE, f"{name}: unknown voxel type {int(fields['datatype'])}; export the file anew"
         ) from None
     if dtype.fields is not None:
-        raise VolumeError(f"{name}: a colour image (RGB), grey values expected; give the scan itself")
+        raise VolumeError(
+            Code.COLOUR, f"{name}: a colour image (RGB), grey values expected; give the scan itself"
+        )
     if dtype.kind == "c":
-        raise VolumeError(f"{name}: complex numbers, real ones expected; give the magnitude image")
+        raise VolumeError(
+            Code.COMPLEX, f"{name}: complex numbers, real ones expected; give the magnitude image"
+        )
     if dtype.kind not in "iuf" or dtype.itemsize == 0:
-        raise VolumeError(f"{name}: voxels of type {dtype} cannot be read; export as int16 or float32")
+        raise VolumeError(
+            Code.VOXEL_TYPE, f"{name}: voxels of type {dtype} cannot be read; export as int16 or float32"
+        )
     return dtype
 
 
@@ -145,7 +157,8 @@ def _rescale(fields: nib.Nifti1Header, name: str) -> tuple[float, float]:
         return 1.0, 0.0
     if not (isfinite(slope) and isfinite(intercept)):
         raise VolumeError(
-            f"{name}: rescale slope {slope} and intercept {intercept}, finite ones expected; export it anew"
+            Code.SLOPE,
+            f"{name}: rescale slope {slope} and intercept {intercept}, finite ones expected; export it anew",
         )
     return slope, intercept
 
@@ -154,13 +167,17 @@ def _geometry(fields: nib.Nifti1Header, shape: Shape, orientation: Orientation) 
     codes = {"sform": int(fields["sform_code"]), "qform": int(fields["qform_code"]), "pixdim": 1}
     if orientation != "agreed":
         if codes[orientation] <= 0:
-            raise VolumeError(f"has no {orientation} (code 0), which was asked for; choose the other one")
+            raise VolumeError(
+                Code.NO_ORIENTATION,
+                f"has no {orientation} (code 0), which was asked for; choose the other one",
+            )
         return _one_geometry(fields, shape, orientation)
     present = [form for form in ("sform", "qform") if codes[form] > 0]
     if not present:
         raise VolumeError(
+            Code.NO_ORIENTATION,
             "no orientation (sform and qform codes are 0); write an sform into its header, "
-            "or allow geometry pixdim (first voxel at 0, axes to Right, Anterior, Superior)"
+            "or allow geometry pixdim (first voxel at 0, axes to Right, Anterior, Superior)",
         )
     found = [_one_geometry(fields, shape, form) for form in present]
     if len(found) == 2:
@@ -177,10 +194,12 @@ def _one_geometry(fields: nib.Nifti1Header, shape: Shape, form: str) -> Geometry
         else:
             affine = np.diag([*(float(s) for s in fields["pixdim"][1:4]), 1.0])
     except (HeaderDataError, ValueError, FloatingPointError):
-        raise VolumeError(f"its {form} is not valid; repair the header, or choose the other form") from None
+        raise VolumeError(
+            Code.AFFINE, f"its {form} is not valid; repair the header, or choose the other form"
+        ) from None
     unit = int(fields["xyzt_units"]) & 0x07
     if unit not in _MM_PER_UNIT:
-        raise VolumeError(f"unknown unit of length {unit}; write millimetres into the header")
+        raise VolumeError(Code.UNIT, f"unknown unit of length {unit}; write millimetres into the header")
     return Geometry(shape, _scaled(np.asarray(affine, dtype=np.float64), _MM_PER_UNIT[unit]))
 
 
@@ -192,6 +211,7 @@ def _require_agreement(sform: Geometry, qform: Geometry) -> None:
     distance = sform.displacement_mm(qform)
     if distance > _AGREE_VOXELS * min(*sform.spacing_mm, *qform.spacing_mm):
         raise VolumeError(
+            Code.FORMS_DISAGREE,
             f"sform and qform are {distance:.3g} mm apart and cannot both be true; "
-            "repair the header, or choose geometry sform or qform"
+            "repair the header, or choose geometry sform or qform",
         )

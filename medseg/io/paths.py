@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from medseg.errors import VolumeError
+from medseg.errors import Code, VolumeError
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -36,13 +36,15 @@ def require_regular_file(path: Path) -> int:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise VolumeError(f"{path.name}: there is no such file; correct the path") from None
+        raise VolumeError(Code.NO_FILE, f"{path.name}: there is no such file; correct the path") from None
     except OSError as error:
         raise VolumeError(
-            f"{path.name}: cannot be looked at ({error.strerror}); check its permissions"
+            Code.CANNOT_OPEN, f"{path.name}: cannot be looked at ({error.strerror}); check its permissions"
         ) from None
     if not stat.S_ISREG(status.st_mode):
-        raise VolumeError(f"{path.name}: not a regular file; give the path of a volume or a DICOM folder")
+        raise VolumeError(
+            Code.NOT_REGULAR, f"{path.name}: not a regular file; give the path of a volume or a DICOM folder"
+        )
     if status.st_size == 0:
-        raise VolumeError(f"{path.name}: an empty file; copy or export it anew")
+        raise VolumeError(Code.EMPTY_FILE, f"{path.name}: an empty file; copy or export it anew")
     return status.st_size

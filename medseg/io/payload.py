@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Shaped
 
-from medseg.errors import EnvironmentProblem, VolumeError
+from medseg.errors import Code, EnvironmentProblem, VolumeError
 from medseg.volume import Shape
 
 GZIP = 31  # zlib's window bits: a gzip member, its checksum verified
@@ -64,7 +64,9 @@ class Payload:
         try:
             return self._file.read(limit) if self._inflater is None else self._inflate(limit)
         except (zlib.error, OSError) as error:
-            raise VolumeError(f"{self._name}: damaged ({error}); copy or export the file anew") from None
+            raise VolumeError(
+                Code.DAMAGED, f"{self._name}: damaged ({error}); copy or export the file anew"
+            ) from None
 
     def _inflate(self, limit: int) -> bytes:
         inflater = self._inflater
@@ -75,7 +77,8 @@ class Payload:
             source = self._pending or self._file.read(_CHUNK)
             if not source:
                 raise VolumeError(
-                    f"{self._name}: truncated, its compressed data end too soon; copy the file anew"
+                    Code.TRUNCATED,
+                    f"{self._name}: truncated, its compressed data end too soon; copy the file anew",
                 )
             found: bytes = inflater.decompress(source, limit)
             self._pending = inflater.unconsumed_tail
@@ -112,8 +115,9 @@ def require_possible(name: str, declared: int, stored: int, coding: int) -> None
     """
     if declared > (stored * _DEFLATE_LIMIT if coding else stored):
         raise VolumeError(
+            Code.TRUNCATED,
             f"{name}: truncated, or its header is wrong: {stored} bytes stored, {declared} bytes of voxels "
-            "declared; copy or export the file anew"
+            "declared; copy or export the file anew",
         )
 
 
@@ -127,15 +131,20 @@ def read_voxels(payload: Payload, name: str, shape: Shape, dtype: np.dtype) -> S
     try:
         array = np.empty(shape, dtype=dtype, order="F")
     except (MemoryError, ValueError):
-        raise EnvironmentProblem(f"{name}: no memory for {shape} voxels of {dtype}; free some") from None
+        raise EnvironmentProblem(
+            Code.MEMORY, f"{name}: no memory for {shape} voxels of {dtype}; free some"
+        ) from None
     found = payload.readinto(array.reshape(-1, order="F").view(np.uint8).data)
     if found != array.nbytes:
         raise VolumeError(
+            Code.TRUNCATED,
             f"{name}: truncated, {found} bytes of voxels found, {array.nbytes} expected; "
-            "copy or export the file anew"
+            "copy or export the file anew",
         )
     if not payload.at_end():
-        raise VolumeError(f"{name}: holds more bytes than its header declares; export the file anew")
+        raise VolumeError(
+            Code.SURPLUS_BYTES, f"{name}: holds more bytes than its header declares; export the file anew"
+        )
     return array if array.dtype.isnative else array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
 
 
@@ -145,5 +154,5 @@ def open_binary(path: Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise VolumeError(
-            f"{path.name}: cannot be opened ({error.strerror}); check its permissions"
+            Code.CANNOT_OPEN, f"{path.name}: cannot be opened ({error.strerror}); check its permissions"
         ) from None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from medseg.errors import VolumeError
+from medseg.errors import Code, VolumeError
 from medseg.io.dicom import read_dicom, read_dicom_geometry
 from medseg.io.dicom_slices import looks_like_dicom
 from medseg.io.itk import read_itk, read_itk_geometry
@@ -85,4 +85,6 @@ def _format(path: Path) -> str:
         return "itk"
     if path.suffix.lower() in (".dcm", ".ima") or looks_like_dicom(path):
         return "dicom"
-    raise VolumeError(f"{path.name}: not a volume; give {', '.join(VOLUME_SUFFIXES)}, or a DICOM folder")
+    raise VolumeError(
+        Code.NOT_A_VOLUME, f"{path.name}: not a volume; give {', '.join(VOLUME_SUFFIXES)}, or a DICOM folder"
+    )

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from medseg.errors import VolumeError
+from medseg.errors import Code, VolumeError
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def smallest_integer(lowest: int, highest: int) -> np.dtype:
     for kind in _SIGNED if lowest < 0 else _UNSIGNED:
         if np.iinfo(kind).min <= lowest and highest <= np.iinfo(kind).max:
             return np.dtype(kind)
-    raise VolumeError(f"whole numbers from {lowest} to {highest} fit no integer type")
+    raise VolumeError(Code.CANNOT_STORE, f"whole numbers from {lowest} to {highest} fit no integer type")
 
 
 def narrowed(array: Voxels) -> Voxels:
@@ -84,8 +84,9 @@ def require_finite(array: Voxels, nonfinite: NonFinite, name: str) -> Voxels:
         return np.where(bad, array.dtype.type(0), array)
     first = tuple(int(n) for n in np.argwhere(bad)[0])
     raise VolumeError(
+        Code.NONFINITE,
         f"{name}: {count} of {array.size} voxels are NaN or infinite, the first at {first}; "
-        "export it anew, or allow nonfinite zero"
+        "export it anew, or allow nonfinite zero",
     )
 
 
@@ -107,12 +108,14 @@ def whole_numbers(array: Voxels, name: str) -> Voxels:
     if off.any():
         first = tuple(int(n) for n in np.argwhere(off)[0])
         raise VolumeError(
+            Code.NOT_LABELS,
             f"{name}: not a label map: {int(np.count_nonzero(off))} voxels hold fractions, "
             f"{float(array[first]):.4g} first at {first}; "
-            "give masks of whole numbers (resampled with nearest neighbour)"
+            "give masks of whole numbers (resampled with nearest neighbour)",
         )
     if np.abs(whole).max() >= 2**24:
         raise VolumeError(
-            f"{name}: not a label map: values up to {float(np.abs(whole).max()):.3g}; give the mask"
+            Code.NOT_LABELS,
+            f"{name}: not a label map: values up to {float(np.abs(whole).max()):.3g}; give the mask",
         )
     return whole.astype(smallest_integer(int(whole.min()), int(whole.max())))

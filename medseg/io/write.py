@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from medseg.errors import EnvironmentProblem, VolumeError
+from medseg.errors import Code, EnvironmentProblem, VolumeError
 from medseg.io.itk import write_itk
 from medseg.io.nifti_write import write_nifti
 from medseg.io.paths import NIFTI_SUFFIXES, volume_stem, volume_suffix
@@ -34,7 +34,8 @@ def write_volume(volume: Volume, path: Path | str) -> None:
     suffix = volume_suffix(path)
     if suffix not in WRITABLE_SUFFIXES:
         raise VolumeError(
-            f"{path.name}: cannot be written; name it with one of {', '.join(WRITABLE_SUFFIXES)}"
+            Code.CANNOT_STORE,
+            f"{path.name}: cannot be written; name it with one of {', '.join(WRITABLE_SUFFIXES)}",
         )
     prepared = _storable(volume, path.name)
     temporary = path.with_name(f".{volume_stem(path)[:64]}.{uuid4().hex[:8]}{suffix}")
@@ -59,7 +60,10 @@ def _storable(volume: Volume, name: str) -> Volume:
     if kind in "iub":
         return volume.with_array(narrowed(volume.array))
     if kind != "f":
-        raise VolumeError(f"{name}: voxels of type {volume.array.dtype} cannot be written; give real numbers")
+        raise VolumeError(
+            Code.CANNOT_STORE,
+            f"{name}: voxels of type {volume.array.dtype} cannot be written; give real numbers",
+        )
     with np.errstate(over="ignore"):
         single = volume.astype(np.float32)
     require_finite(single.array, "refuse", name)
@@ -70,9 +74,13 @@ def _compare(wanted: Volume, temporary: Path) -> None:
     found = read_volume(temporary)
     distance = found.geometry.displacement_mm(wanted.geometry)
     if distance > _TOLERANCE_MM:
-        raise VolumeError(f"written grid is {distance:.3g} mm from the volume's own; write .nii.gz")
+        raise VolumeError(
+            Code.CANNOT_STORE, f"written grid is {distance:.3g} mm from the volume's own; write .nii.gz"
+        )
     if found.array.dtype != wanted.array.dtype or not np.array_equal(found.array, wanted.array):
-        raise EnvironmentProblem("written voxels differ from the volume's own when read back; check the disk")
+        raise EnvironmentProblem(
+            Code.READ_BACK, "written voxels differ from the volume's own when read back; check the disk"
+        )
 
 
 def _flush(path: Path) -> None:
@@ -101,4 +109,6 @@ def _environment_problem(path: Path, error: OSError) -> EnvironmentProblem:
         errno.ENAMETOOLONG: "choose a shorter name",
     }
     fix = fixes.get(error.errno or 0, "choose another folder or disk")
-    return EnvironmentProblem(f"{path.name}: cannot be written ({error.strerror or error}); {fix}")
+    return EnvironmentProblem(
+        Code.CANNOT_WRITE, f"{path.name}: cannot be written ({error.strerror or error}); {fix}"
+    )

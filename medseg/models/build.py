@@ -5,7 +5,7 @@ from typing import assert_never
 from torch import nn
 
 from medseg.config.model import ModelConfig, SegResNetConfig, SwinUNETRConfig, UNetConfig, VNetConfig
-from medseg.errors import ConfigError
+from medseg.errors import Code, ConfigError
 from medseg.models import monai_nets
 from medseg.models.blocks import Style, use_channels_last
 from medseg.models.layout import Layout, plan_layout, require_room, total_stride
@@ -103,6 +103,7 @@ def _require_neighbours(config: ModelConfig, slices: int, axis: str) -> None:
     wanted = 2 * config.neighbours + 1
     if slices < wanted:
         raise ConfigError(
+            Code.CONFIG_NETWORK,
             f"sampling.patch_size: {slices} along {axis} holds fewer slices than model.neighbours: "
-            f"{config.neighbours} looks at: give at least {wanted}"
+            f"{config.neighbours} looks at: give at least {wanted}",
         )

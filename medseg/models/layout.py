@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from medseg.errors import ConfigError
+from medseg.errors import Code, ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +81,13 @@ def require_multiple(
         ConfigError: one line for each axis, with the nearest sizes that fit.
     """
     ConfigError.raise_if(
-        f"{key}: {n} along {axis} does not divide by {multiple} ({reason}): "
-        f"the nearest that fits is {_nearest(n, multiple)}"
-        for n, axis, multiple in zip(size, axes, multiples, strict=True)
-        if n % multiple
+        Code.CONFIG_NETWORK,
+        (
+            f"{key}: {n} along {axis} does not divide by {multiple} ({reason}): "
+            f"the nearest that fits is {_nearest(n, multiple)}"
+            for n, axis, multiple in zip(size, axes, multiples, strict=True)
+            if n % multiple
+        ),
     )
 
 
@@ -97,8 +100,9 @@ def require_room(size: Sequence[int], multiples: Sequence[int]) -> None:
     if prod(n // multiple for n, multiple in zip(size, multiples, strict=True)) == 1:
         wider = "x".join(str(n) for n in (size[0] * 2, *size[1:]))
         raise ConfigError(
+            Code.CONFIG_NETWORK,
             f"sampling.patch_size: {'x'.join(str(n) for n in size)} leaves one voxel in the coarsest stage, "
-            f"which cannot be normalised: give at least {wider}, or fewer stages"
+            f"which cannot be normalised: give at least {wider}, or fewer stages",
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from medseg.config.inference import EvaluationConfig
-from medseg.errors import CohortError, MedsegError
+from medseg.errors import Code, CohortError, MedsegError
 from medseg.evaluation import FailedCase, Pair, Summary, match_pairs
 from medseg.files import write_json_atomically
 from medseg.io import read_label, read_volume, volume_stem
@@ -66,12 +66,12 @@ def _score_pair(scored: ScoredCases, pair: Pair, scan: Path | None, missing: str
             values = set(np.unique(reference.array).tolist())
             known = {name: value in values for name, value in scored.labels.items()}
         if pair.prediction is None:
-            raise CohortError("no prediction for this reference")
+            raise CohortError(Code.PAIRING, "no prediction for this reference")
         mask = read_label(pair.prediction)
         image = read_volume(scan) if scan is not None else None
         scored.add(pair.case, pair.case, mask, reference, image=image, known=known)
     except MedsegError as error:
-        scored.add_failure(FailedCase(pair.case, pair.case, "; ".join(error.problems)), reference, known)
+        scored.add_failure(FailedCase(pair.case, pair.case, "; ".join(error.told)), reference, known)
 
 
 def _labels_found(pairs: Sequence[Pair]) -> dict[str, int]:
@@ -80,7 +80,9 @@ def _labels_found(pairs: Sequence[Pair]) -> dict[str, int]:
         values |= set(np.unique(read_label(pair.reference).array).tolist())
     found = {f"label {value}": int(value) for value in sorted(values) if value != 0}
     if not found:
-        raise CohortError("the references hold no voxel but background: is this the right folder?")
+        raise CohortError(
+            Code.NOT_LABELS, "the references hold no voxel but background: is this the right folder?"
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medseg.errors import EnvironmentProblem
+from medseg.errors import Code, EnvironmentProblem
 from medseg.evaluation.case import CaseScore, FailedCase
 from medseg.evaluation.statistics import Summary
 from medseg.report.colours import structure_colour
@@ -195,6 +195,7 @@ def _write_atomically(path: Path, text: str) -> None:
         if partial:
             Path(partial).unlink(missing_ok=True)
         raise EnvironmentProblem(
+            Code.CANNOT_WRITE,
             f"{path}: the report cannot be written ({error.strerror or error}): "
-            "free the disk, or choose another folder"
+            "free the disk, or choose another folder",
         ) from error

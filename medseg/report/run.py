@@ -9,7 +9,7 @@ from medseg.config import Experiment
 from medseg.config.preprocessing import WindowIntensity
 from medseg.data import Case, LoadedCase, Split, load_case
 from medseg.data.phantom import IS_SIMULATION_NOTE
-from medseg.errors import EnvironmentProblem, MedsegError
+from medseg.errors import Code, CohortError, EnvironmentProblem, MedsegError
 from medseg.evaluation import FailedCase, Summary
 from medseg.inference import Segmenter
 from medseg.io import write_volume
@@ -62,7 +62,7 @@ def _score_one(
     except EnvironmentProblem:
         raise
     except MedsegError as error:
-        failure = FailedCase(case.id, case.patient, "; ".join(error.problems))
+        failure = FailedCase(case.id, case.patient, "; ".join(error.told))
         whole = loaded is not None and loaded.label is not None
         reference_of = _reference(loaded, experiment) if whole and loaded is not None else None
         scored.add_failure(failure, reference_of, _known(loaded, experiment) if loaded else None)
@@ -71,7 +71,9 @@ def _score_one(
 def _reference(loaded: LoadedCase, experiment: Experiment) -> Volume:
     """The reference with the label values of the configuration."""
     if loaded.label is None:
-        raise MedsegError(f"case {loaded.case.id}: no reference label to score against")
+        raise CohortError(
+            Code.NO_LABEL, f"case {loaded.case.id}: no reference label to score against; add it"
+        )
     values = np.array([0, *experiment.labels.values()])
     return loaded.label.with_array(values[loaded.label.array])
 

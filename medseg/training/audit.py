@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from medseg.config import Experiment
 from medseg.data import Case, find_cases, load_case, split_cases
-from medseg.errors import CohortError, MedsegError
+from medseg.errors import Code, CohortError, MedsegError
 from medseg.files import write_bytes_atomically
 from medseg.training.objective import objective
 from medseg.training.state import Learner
@@ -64,13 +64,13 @@ def audit(experiment: Experiment, progress: Progress | None = None) -> Audit:
         try:
             seen |= _structures_of(case, experiment)
         except MedsegError as error:
-            problems += error.problems
+            problems += error.told
         if progress is not None:
             progress("reading", done, len(cases))
     problems += [
         f"{experiment.data.cohort}: no case shows {name}" for name in experiment.labels if name not in seen
     ]
-    CohortError.raise_if(problems)
+    CohortError.raise_if(Code.COHORT_CASES, problems)
     fabric = build_fabric(experiment)
     learner = build_learner(fabric, experiment)
     seconds = time_step(fabric, learner, experiment)
@@ -127,7 +127,8 @@ def _structures_of(case: Case, experiment: Experiment) -> set[str]:
     loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
     if loaded.label is None:
         raise CohortError(
-            f"case {case.id}: no reference label, training needs one: add it, or remove the case"
+            Code.NO_LABEL,
+            f"case {case.id}: no reference label, training needs one: add it, or remove the case",
         )
     present = set(np.flatnonzero(np.bincount(loaded.label.array.ravel())).tolist())
     return {name for index, name in enumerate(experiment.labels, start=1) if index in present}

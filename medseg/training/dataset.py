@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medseg.config import Experiment
 from medseg.data import PreparedCache
-from medseg.errors import TrainingError
+from medseg.errors import Code, TrainingError
 from medseg.training.prepare import PreparedCase
 from medseg.transforms import ForegroundIndex, build_augmentation, sample_patch, single_thread
 
@@ -86,7 +86,8 @@ class PatchDataset(Dataset[Sample]):
             arrays = self.cache.get(case.key)
             if arrays is None:
                 raise TrainingError(
-                    f"case {case.id}: its preprocessed copy vanished from {self.cache.folder}: train again"
+                    Code.CACHE_VANISHED,
+                    f"case {case.id}: its preprocessed copy vanished from {self.cache.folder}: train again",
                 )
             foreground = ForegroundIndex.build(arrays["label"])
             self._opened[chosen] = Opened(arrays["image"], arrays["label"], foreground)

@@ -12,7 +12,7 @@ from torch import nn
 
 from medseg.config.training import SGD, AdamW, TrainingConfig
 from medseg.data import PreparedCache
-from medseg.errors import TrainingError
+from medseg.errors import Code, TrainingError
 from medseg.training.dataset import PatchDataset, Sample, patch_batches
 from medseg.training.interrupt import Interrupted, StopSignals
 from medseg.training.log import Listener, MetricsLog, Step, Validation
@@ -111,8 +111,9 @@ def train_step(
         if not torch.isfinite(loss):
             names = ", ".join(sorted({job.dataset.cases[c].id for c in batch["case"].tolist()}))
             raise TrainingError(
+                Code.LOSS,
                 f"epoch {job.epoch(step + 1)}, step {step}: the loss is {value} (cases {names}): "
-                "lower training.learning_rate, use precision fp32, or look at these cases"
+                "lower training.learning_rate, use precision fp32, or look at these cases",
             )
         fabric.backward(loss)
         total += value

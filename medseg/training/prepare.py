@@ -12,7 +12,7 @@ import torch
 from medseg.config import Experiment
 from medseg.config.preprocessing import FittedIntensity
 from medseg.data import Case, LoadedCase, PreparedCache, Split, load_case
-from medseg.errors import CohortError, MedsegError, VolumeError
+from medseg.errors import Code, CohortError, MedsegError, VolumeError
 from medseg.transforms import Fitted, Prepared, Preprocessing, fit_preprocessing
 from medseg.volume import Geometry
 
@@ -63,18 +63,21 @@ def prepare_cohort(
             try:
                 prepared[case.id], classes = future.result()
             except MedsegError as error:
-                problems += error.problems
+                problems += error.told
                 continue
             if done <= len(split.train):
                 seen |= classes
             if progress is not None:
                 progress("preprocessing", done, len(both))
-    CohortError.raise_if(problems)
+    CohortError.raise_if(Code.COHORT_CASES, problems)
     CohortError.raise_if(
-        f"{experiment.data.cohort}: no training case has a voxel of {name} (value {value}): "
-        "correct labels, or remove it"
-        for index, (name, value) in enumerate(experiment.labels.items(), start=1)
-        if index not in seen
+        Code.NOTHING_TO_LEARN,
+        (
+            f"{experiment.data.cohort}: no training case has a voxel of {name} (value {value}): "
+            "correct labels, or remove it"
+            for index, (name, value) in enumerate(experiment.labels.items(), start=1)
+            if index not in seen
+        ),
     )
     train = tuple(prepared[case.id] for case in split.train)
     return PreparedCohort(fitted, train, tuple(prepared[case.id] for case in split.validation))
@@ -84,7 +87,10 @@ def open_prepared(case: PreparedCase, cache: PreparedCache) -> Prepared:
     """The preprocessed arrays of a case, read into memory."""
     arrays = cache.get(case.key)
     if arrays is None:
-        raise CohortError(f"case {case.id}: its preprocessed copy vanished from {cache.folder}: train again")
+        raise CohortError(
+            Code.CACHE_VANISHED,
+            f"case {case.id}: its preprocessed copy vanished from {cache.folder}: train again",
+        )
     image = torch.from_numpy(np.array(arrays["image"]))
     label = torch.from_numpy(np.array(arrays["label"]))
     shape = (image.shape[1], image.shape[2], image.shape[3])
@@ -99,12 +105,12 @@ def _load_all(
         try:
             loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
         except MedsegError as error:
-            problems += error.problems
+            problems += error.told
             continue
         yield loaded
         if progress is not None:
             progress("fitting", done, len(cases))
-    CohortError.raise_if(problems)
+    CohortError.raise_if(Code.COHORT_CASES, problems)
 
 
 def _prepare_one(
@@ -124,7 +130,8 @@ def _prepare_one(
         loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
         if loaded.label is None:
             raise CohortError(
-                f"case {case.id}: no reference label, training needs one: add it, or remove the case"
+                Code.NO_LABEL,
+                f"case {case.id}: no reference label, training needs one: add it, or remove the case",
             )
         try:
             prepared = preprocessing(loaded.images, loaded.label)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from medseg.config import Experiment, dump_experiment
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 from medseg.files import write_json_atomically, write_text_atomically
 
 _PACKAGES = (
@@ -49,9 +49,14 @@ class RunFolder:
     def require_usable(self, *, resume: bool) -> None:
         """Refuse a folder that holds a run when ``resume`` is off, and one that holds none when it is on."""
         if resume and not self.checkpoint.is_file():
-            raise UsageError(f"{self.path}: no checkpoint to resume from: train without --resume")
+            raise UsageError(
+                Code.RUN_FOLDER, f"{self.path}: no checkpoint to resume from: train without --resume"
+            )
         if not resume and self.config.exists():
-            raise UsageError(f"{self.path}: holds a run already: add --resume to go on, or give another -o")
+            raise UsageError(
+                Code.RUN_FOLDER,
+                f"{self.path}: holds a run already: add --resume to go on, or give another -o",
+            )
 
     def write_config(self, experiment: Experiment) -> None:
         """The resolved configuration."""

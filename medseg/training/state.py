@@ -11,7 +11,7 @@ from safetensors.torch import load_file, safe_open, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from medseg.errors import ModelFileError
+from medseg.errors import Code, ModelFileError
 from medseg.files import write_bytes_atomically
 from medseg.training.ema import EMA
 
@@ -78,13 +78,22 @@ def load_checkpoint(path: Path, learner: Learner, fingerprint: str) -> Progress:
             header = file.metadata() or {}
         tensors = load_file(path)
     except FileNotFoundError:
-        raise ModelFileError(f"{path}: no checkpoint to resume from: train without --resume") from None
+        raise ModelFileError(
+            Code.NO_CHECKPOINT, f"{path}: no checkpoint to resume from: train without --resume"
+        ) from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(f"{path}: damaged checkpoint ({error}): train without --resume") from None
+        raise ModelFileError(
+            Code.CHECKPOINT_DAMAGED, f"{path}: damaged checkpoint ({error}): train without --resume"
+        ) from None
     if header.get("format") != _FORMAT:
-        raise ModelFileError(f"{path}: not a checkpoint of this version: train without --resume")
+        raise ModelFileError(
+            Code.CHECKPOINT_OTHER, f"{path}: not a checkpoint of this version: train without --resume"
+        )
     if header["fingerprint"] != fingerprint:
-        raise ModelFileError(f"{path}: the configuration or the data changed since: train into a new folder")
+        raise ModelFileError(
+            Code.CHECKPOINT_OTHER,
+            f"{path}: the configuration or the data changed since: train into a new folder",
+        )
     learner.network.load_state_dict(_under(tensors, "network."))
     if learner.ema:
         learner.ema.shadow.load_state_dict(_under(tensors, "ema."))

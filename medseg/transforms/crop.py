@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from medseg.config.preprocessing import CropConfig
-from medseg.errors import VolumeError
+from medseg.errors import Code, VolumeError
 from medseg.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,9 @@ def body_box(volume: Volume, config: CropConfig) -> Box:
     if count == 0:
         top = float(volume.array.max())
         raise VolumeError(
+            Code.BLANK,
             f"nothing is brighter than {config.above:g} (the brightest voxel has {top:g}), so there is no "
-            "body to crop to: correct preprocessing.crop.above, or look at the scan"
+            "body to crop to: correct preprocessing.crop.above, or look at the scan",
         )
     largest = int(np.argmax(np.bincount(parts.ravel())[1:])) + 1
     found = ndimage.find_objects(parts, max_label=largest)[largest - 1]

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from medseg.config.preprocessing import FittedIntensity, PreprocessingConfig
 from medseg.data.loading import LoadedCase
-from medseg.errors import CohortError, ModelFileError
+from medseg.errors import Code, CohortError, ModelFileError
 from medseg.transforms.grid import Spacing, canonical_spacing_mm
 
 VOXELS_A_CASE = 100_000
@@ -50,11 +50,13 @@ class Fitted:
             channels = None if found is None else tuple(_statistics(channel) for channel in found)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(
-                f"fitted preprocessing {values!r:.200} cannot be read ({error}): the model file is damaged"
+                Code.MODEL_DAMAGED,
+                f"fitted preprocessing {values!r:.200} cannot be read ({error}): the model file is damaged",
             ) from error
         if min(right, anterior, superior) <= 0:
             raise ModelFileError(
-                f"fitted spacing_mm {values['spacing_mm']}: three positive numbers are needed"
+                Code.MODEL_DAMAGED,
+                f"fitted spacing_mm {values['spacing_mm']}: three positive numbers are needed",
             )
         return cls((right, anterior, superior), channels)
 
@@ -83,7 +85,10 @@ def fit_preprocessing(config: PreprocessingConfig, cases: Iterable[LoadedCase]) 
         if fits_intensity:
             samples.append(_sample(loaded))
     if not spacings:
-        raise CohortError("no training case to fit preprocessing to: look at data.cohort and data.held_out")
+        raise CohortError(
+            Code.TOO_FEW_CASES,
+            "no training case to fit preprocessing to: look at data.cohort and data.held_out",
+        )
     right, anterior, superior = (float(np.round(s, 6)) for s in np.median(np.array(spacings), axis=0))
     spacing = (right, anterior, superior) if config.spacing_mm is None else config.spacing_mm
     return Fitted(spacing, _statistics_of(samples) if fits_intensity else None)
@@ -105,8 +110,9 @@ def _statistics_of(samples: list[Float32[np.ndarray, "C _"]]) -> tuple[Intensity
     values = np.concatenate(samples, axis=1)
     if values.shape[1] == 0:
         raise CohortError(
+            Code.CANNOT_FIT,
             "no training case has a voxel inside a label, so preprocessing.intensity 'fitted' has nothing to "
-            "fit: correct labels, or choose window, zscore or percentile"
+            "fit: correct labels, or choose window, zscore or percentile",
         )
     statistics = []
     for index, channel in enumerate(values):
@@ -114,8 +120,9 @@ def _statistics_of(samples: list[Float32[np.ndarray, "C _"]]) -> tuple[Intensity
         mean, sd = channel.mean(dtype=np.float64), channel.std(dtype=np.float64)
         if sd == 0:
             raise CohortError(
+                Code.CANNOT_FIT,
                 f"channel {index} has the same value {mean:g} in every labelled voxel: it cannot be fitted; "
-                "correct data.channels, or choose another preprocessing.intensity"
+                "correct data.channels, or choose another preprocessing.intensity",
             )
         statistics.append(IntensityStatistics(float(low), float(high), float(mean), float(sd)))
     return tuple(statistics)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medseg.errors import GridMismatchError
+from medseg.errors import Code, GridMismatchError
 from medseg.volume import Geometry
 
 Spacing = tuple[float, float, float]
@@ -39,8 +39,9 @@ def axis_maps(
     strays = float((aside * (np.array(native.shape) - 1)).max())
     if len(set(chosen)) < 3 or strays > tolerance_voxels:
         raise GridMismatchError(
+            Code.NOT_PARALLEL,
             f"grids {native} and {network} are not parallel (an axis strays {strays:.3g} voxels to the side, "
-            f"{tolerance_voxels:g} allowed): resample one onto the other"
+            f"{tolerance_voxels:g} allowed): resample one onto the other",
         )
     i, j, k = (AxisMap(r, float(linear[r, axis]), float(offset[r])) for axis, r in enumerate(chosen))
     return i, j, k

@@ -17,7 +17,7 @@ from medseg.config.preprocessing import (
     WindowIntensity,
     ZScoreIntensity,
 )
-from medseg.errors import ModelFileError, VolumeError
+from medseg.errors import Code, ModelFileError, VolumeError
 from medseg.transforms.base import IntensityChange
 from medseg.transforms.fitting import IntensityStatistics
 
@@ -40,8 +40,9 @@ class NormaliseIntensity(IntensityChange):
         channels = len(image.data)
         if len(self.intensity) not in (1, channels):
             raise VolumeError(
+                Code.CHANNELS,
                 f"{channels} channel(s) and {len(self.intensity)} entries in preprocessing.intensity: "
-                "give one image a channel, in the order of data.channels"
+                "give one image a channel, in the order of data.channels",
             )
         each = self.intensity * channels if len(self.intensity) == 1 else self.intensity
         return torch.stack([self._normalised(image.data[c], each[c], c) for c in range(channels)])
@@ -50,7 +51,8 @@ class NormaliseIntensity(IntensityChange):
         subject = f"channel {index}"
         if not math.isfinite(float(channel.sum(dtype=torch.float64))):
             raise VolumeError(
-                f"{subject} holds values that are not finite (NaN or infinite): repair the scan"
+                Code.NONFINITE,
+                f"{subject} holds values that are not finite (NaN or infinite): repair the scan",
             )
         match intensity:
             case WindowIntensity():
@@ -63,7 +65,7 @@ class NormaliseIntensity(IntensityChange):
                 ranked = np.percentile(channel.numpy().reshape(-1)[::stride], (intensity.low, intensity.high))
                 low, high = float(ranked[0]), float(ranked[1])
                 if low >= high:
-                    raise VolumeError(_blank(subject, low))
+                    raise VolumeError(Code.BLANK, _blank(subject, low))
                 return _between(channel, low, high)
             case FittedIntensity():
                 values = self._statistics(index)
@@ -74,8 +76,9 @@ class NormaliseIntensity(IntensityChange):
     def _statistics(self, index: int) -> IntensityStatistics:
         if self.fitted is None or index >= len(self.fitted):
             raise ModelFileError(
+                Code.MODEL_MISFIT,
                 f"preprocessing.intensity is 'fitted' but there are no fitted values for channel {index}: "
-                "fit preprocessing to the training cases first"
+                "fit preprocessing to the training cases first",
             )
         return self.fitted[index]
 
@@ -94,7 +97,7 @@ def _zscore(channel: Tensor, intensity: ZScoreIntensity, subject: str) -> Tensor
         mean = values.mean(dtype=np.float64)
     sd = values.std(dtype=np.float64)
     if sd <= 1e-6 * max(1.0, abs(mean)):
-        raise VolumeError(_blank(subject, float(mean)))
+        raise VolumeError(Code.BLANK, _blank(subject, float(mean)))
     return channel.sub(float(mean)).div_(float(sd))
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
 
 from medseg.data.subject import IMAGE, LABEL
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 
 Size = tuple[int, int, int]
 
@@ -43,7 +43,9 @@ def centre_crop(subject: tio.Subject, size: Size) -> tio.Subject:
         return subject
     before = [(n - m) // 2 for n, m in zip(shape, size, strict=True)]
     if min(before) < 0:
-        raise UsageError(f"patch of {tuple(shape)} voxels: at least the patch size {tuple(size)} is needed")
+        raise UsageError(
+            Code.CALL, f"patch of {tuple(shape)} voxels: at least the patch size {tuple(size)} is needed"
+        )
     i, j, k = (slice(b, b + m) for b, m in zip(before, size, strict=True))
     for image in subject.get_images(intensity_only=False):
         image.set_data(image.data[:, i, j, k])

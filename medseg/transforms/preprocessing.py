@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medseg.config.preprocessing import PreprocessingConfig
 from medseg.data.subject import IMAGE, LABEL, geometry_of, to_subject
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 from medseg.transforms.crop import crop_to_body
 from medseg.transforms.fitting import Fitted
 from medseg.transforms.intensity import NormaliseIntensity
@@ -54,7 +54,7 @@ class Preprocessing:
             VolumeError: when the scan is blank, not finite, or has no body to crop to.
         """
         if not images:
-            raise UsageError("no image to preprocess: give one volume a channel")
+            raise UsageError(Code.CALL, "no image to preprocess: give one volume a channel")
         for index, image in enumerate(images[1:], start=1):
             require_same_grid(images[0].geometry, image.geometry, f"channels 0 and {index}")
         if label is not None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from medseg.config.experiment import Experiment
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 from medseg.transforms.augmentation import build_augmentation
 from medseg.transforms.preprocessing import Prepared
 from medseg.transforms.randomness import single_thread
@@ -35,7 +35,9 @@ def augmentation_preview(
         UsageError: when the case has no label, or there is only room for the original.
     """
     if prepared.label is None or rows * columns < 2:
-        raise UsageError("augmentation preview: a case with a label and at least two panels are needed")
+        raise UsageError(
+            Code.CALL, "augmentation preview: a case with a label and at least two panels are needed"
+        )
     patches = _draw_patches(prepared, experiment, rows * columns)
     axis, index = _most_telling_slice(patches[0][1])
     width, height = (n * s for a, (n, s) in enumerate(_sides(prepared, patches[0][1])) if a != axis)
@@ -63,7 +65,7 @@ def augmentation_preview(
 def _draw_patches(prepared: Prepared, experiment: Experiment, count: int) -> list[Patch]:
     """The patch as it is, then augmented as samples 1, 2, ... of epoch 0."""
     if prepared.label is None:
-        raise UsageError("augmentation preview: a case with a label is needed")
+        raise UsageError(Code.CALL, "augmentation preview: a case with a label is needed")
     size, seed = experiment.sampling.patch_size, experiment.training.seed
     configs, pairs = experiment.augmentation, experiment.class_pairs
     augment = build_augmentation(configs, pairs=pairs, patch_size=size)

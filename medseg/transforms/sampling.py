@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int32, UInt8
 from scipy import ndimage
 from torch import Tensor
 
-from medseg.errors import UsageError
+from medseg.errors import Code, UsageError
 
 Size = tuple[int, int, int]
 Box = tuple[slice, slice, slice]
@@ -63,7 +63,9 @@ def sample_patch(
     """
     inner = [n - 2 * m for n, m in zip(size, margin, strict=True)]
     if min(inner) < 1:
-        raise UsageError(f"patch of {size} voxels with a margin of {margin}: nothing is left inside")
+        raise UsageError(
+            Code.CALL, f"patch of {size} voxels with a margin of {margin}: nothing is left inside"
+        )
     centre = None
     if index.classes and rng.random() < foreground:
         voxels = index.voxels[int(rng.integers(len(index.classes)))]

@@ -23,7 +23,7 @@ from pathlib import Path
 from medseg.data.cache import default_cache
 from medseg.data.case import Case
 from medseg.data.phantom.simulate import phantom_patient
-from medseg.errors import EnvironmentProblem, UsageError
+from medseg.errors import Code, EnvironmentProblem, UsageError
 from medseg.io import write_volume
 
 log = logging.getLogger(__name__)
@@ -59,14 +59,15 @@ def pelvis_ct_cohort(
     """
     if count < 1 or seed < 0:
         raise UsageError(
-            f"phantom cohort: count {count} and seed {seed}; at least 1 and at least 0 are needed"
+            Code.CALL, f"phantom cohort: count {count} and seed {seed}; at least 1 and at least 0 are needed"
         )
     folder = (default_cache() if cache is None else cache) / "phantom-pelvis-ct" / cohort_key(seed, coarsen)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EnvironmentProblem(
-            f"{folder}: cannot be made ({error.strerror}); set MEDSEG_CACHE to a folder you may write to"
+            Code.CANNOT_WRITE,
+            f"{folder}: cannot be made ({error.strerror}); set MEDSEG_CACHE to a folder you may write to",
         ) from None
     missing = [n for n in range(count) if not is_intact(folder / case_id(n))]
     done = count - len(missing)
@@ -152,7 +153,8 @@ def make_patient(folder: Path, seed: int, index: int, coarsen: float) -> int:
             _put(fresh, target)
     except OSError as error:
         raise EnvironmentProblem(
-            f"{target}: cannot be written ({error.strerror}); free space, or set MEDSEG_CACHE elsewhere"
+            Code.CANNOT_WRITE,
+            f"{target}: cannot be written ({error.strerror}); free space, or set MEDSEG_CACHE elsewhere",
         ) from None
     return index
 
