@@ -27,6 +27,8 @@ _typecheck.__dict__["check"] = beartype(
 sys.modules["medseg_typecheck"] = _typecheck
 _hook = install_import_hook("medseg", "medseg_typecheck.check")  # before medseg is imported
 
+pytest_plugins = ["support.rows"]
+
 settings.register_profile("medseg", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("medseg")
 

@@ -1,0 +1,1 @@
+"""What several tests share: the rows of the reliability table, and the oracle model."""
