@@ -8,15 +8,15 @@ from jaxtyping import UInt8
 
 from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
-from medseg.errors import Code, UsageError
 from medseg.inference.engine import Engine, TorchEngine
 from medseg.inference.postprocess import postprocess
+from medseg.inference.preparation import Preparation, PreparedScan
 from medseg.inference.restore import LabelRestorer
 from medseg.inference.sliding import Progress, stream_probabilities
 from medseg.inference.windows import WindowPlan, plan_windows
 from medseg.modelfile import ModelFile, load_model, load_network
-from medseg.transforms import Fitted, Prepared, Preprocessing
-from medseg.volume import Geometry, Volume, require_same_grid
+from medseg.transforms import Fitted, Prepared
+from medseg.volume import Geometry, Volume
 
 
 class Segmenter:
@@ -33,8 +33,8 @@ class Segmenter:
     ) -> None:
         self.experiment = experiment
         self.inference = inference or experiment.inference
-        self._fitted = fitted
-        self._preprocessing = Preprocessing(experiment.preprocessing, fitted)
+        self.fitted = fitted
+        self.preparation = Preparation(experiment, fitted)
         self._engine = engine
         self._plan = plan_windows(experiment, self.inference)
 
@@ -69,7 +69,7 @@ class Segmenter:
 
     def with_inference(self, inference: InferenceConfig) -> "Segmenter":
         """The same model with other windows or postprocessing."""
-        return Segmenter(self.experiment, self._fitted, self._engine, inference)
+        return Segmenter(self.experiment, self.fitted, self._engine, inference)
 
     @property
     def labels(self) -> dict[str, int]:
@@ -86,23 +86,21 @@ class Segmenter:
             UsageError: wrong number of channels.
             GridMismatchError: channels on different grids.
         """
-        wanted = self.experiment.channel_count
-        if len(images) != wanted:
-            names = ", ".join(self.experiment.data.channels or {"image": ""})
-            raise UsageError(
-                Code.CHANNELS,
-                f"{len(images)} images given, the model takes {wanted} ({names}): give one a channel",
-            )
-        native = images[0].geometry
-        for index, other in enumerate(images[1:], start=2):
-            require_same_grid(native, other.geometry, f"channel 1 and channel {index}")
-        prepared = self._preprocessing(images)
+        return self.predict(self.preparation(*images), progress=progress)
+
+    def predict(self, scan: PreparedScan, *, progress: Progress | None = None) -> Volume:
+        """Segment a scan that ``preparation`` gave."""
         classes = predict_classes(
-            self._engine, prepared, native, self._plan, pairs=self.experiment.class_pairs, progress=progress
+            self._engine,
+            scan.prepared,
+            scan.native,
+            self._plan,
+            pairs=self.experiment.class_pairs,
+            progress=progress,
         )
         order = {name: index for index, name in enumerate(self.labels, start=1)}
-        classes = postprocess(classes, self.inference.postprocessing, order, native.voxel_ml)
-        return Volume(_to_values(classes, self.labels), native)
+        classes = postprocess(classes, self.inference.postprocessing, order, scan.native.voxel_ml)
+        return Volume(_to_values(classes, self.labels), scan.native)
 
 
 def predict_classes(
