@@ -2,11 +2,14 @@
 
 from medseg.inference.engine import Engine, TorchEngine
 from medseg.inference.postprocess import postprocess
+from medseg.inference.preparation import Preparation, PreparedScan
 from medseg.inference.segmenter import Segmenter, predict_classes
 from medseg.inference.windows import WindowPlan, plan_windows
 
 __all__ = [
     "Engine",
+    "Preparation",
+    "PreparedScan",
     "Segmenter",
     "TorchEngine",
     "WindowPlan",
