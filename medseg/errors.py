@@ -29,6 +29,7 @@ class Code(StrEnum):
     SAME_NAME = "E104"
     RUN_FOLDER = "E105"
     CALL = "E106"
+    OUTPUT_FOLDER = "E107"
 
     CONFIG_FILE = "E201"
     CONFIG_SYNTAX = "E202"
@@ -68,6 +69,7 @@ class Code(StrEnum):
     COMPLEX = "E414"
     VOXEL_TYPE = "E415"
     UNSUPPORTED = "E416"
+    BOMB = "E417"
     NO_ORIENTATION = "E420"
     FORMS_DISAGREE = "E421"
     AFFINE = "E422"
@@ -85,7 +87,10 @@ class Code(StrEnum):
     DICOM_DOUBLED = "E445"
     DICOM_SPACING = "E446"
     DICOM_PIXELS = "E447"
+    DICOM_GEOMETRY = "E448"
+    DICOM_MIXED = "E449"
     CANNOT_STORE = "E450"
+    STILL_WRITTEN = "E451"
 
     NO_MODEL_FILE = "E501"
     MODEL_FOREIGN = "E502"
@@ -93,6 +98,7 @@ class Code(StrEnum):
     MODEL_NEWER = "E504"
     MODEL_MISFIT = "E505"
     MODEL_CONTENT = "E506"
+    MODEL_UNSUPPORTED = "E507"
     NO_CHECKPOINT = "E510"
     CHECKPOINT_DAMAGED = "E511"
     CHECKPOINT_OTHER = "E512"
@@ -106,11 +112,13 @@ class Code(StrEnum):
     READ_BACK = "E705"
     CANNOT_READ = "E706"
     LOCKED = "E707"
+    NO_PROCESS = "E708"
 
     PROCESS_DIED = "E801"
     TIMED_OUT = "E802"
     MEMORY_LIMIT = "E803"
     NETWORK_FAILED = "E804"
+    UNEXPECTED = "E805"
 
 
 class MedsegError(Exception):
@@ -125,7 +133,7 @@ class MedsegError(Exception):
     def __init__(self, code: Code, *problems: str) -> None:
         super().__init__(code, *problems)
         self.code = code
-        self.problems = tuple(" ".join(problem.split()) for problem in problems)
+        self.problems = tuple(_one_line(problem) for problem in problems)
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
@@ -145,6 +153,12 @@ class MedsegError(Exception):
     def about(self, subject: str) -> "MedsegError":
         """The same error with ``subject`` (a case, a file) named first on each line."""
         return type(self)(self.code, *(f"{subject}: {problem}" for problem in self.problems))
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks, and without what a file name could do to a terminal or to a log."""
+    plain = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in plain)
 
 
 class UsageError(MedsegError):

@@ -11,7 +11,6 @@ Nothing in the file is ever executed: it is numbers and JSON.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +20,13 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from medseg.config import Experiment, parse_experiment
-from medseg.errors import Code, ConfigError, EnvironmentProblem, ModelFileError
+from medseg.errors import Code, ConfigError, ModelFileError
 from medseg.files import write_bytes_atomically
+from medseg.modelheader import FORMAT, KEY, MAX_HEADER_BYTES, NOT_OURS, read_model_bytes, to_json
 from medseg.models import build_network
-
-FORMAT = 1
-"""Raised when older versions of medseg could not read the file rightly."""
-
-MAX_HEADER_BYTES = 16_000_000
-_KEY = "medseg"
-_NOT_OURS = "not a medseg model (a .safetensors file that medseg train writes is expected)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +65,12 @@ def save_model(path: Path, model: ModelFile) -> None:
         "provenance": model.provenance,
     }
     try:
-        told["sha256"] = _checksum(told, weights)
-        header = _to_json(told)
+        told["sha256"] = checksum(told, weights)
+        header = to_json(told)
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
-            Code.MODEL_CONTENT, f"{path}: fitted values or provenance are not plain JSON ({error})"
+            Code.MODEL_CONTENT,
+            f"{path}: fitted values or provenance are not plain JSON ({error}); convert them",
         ) from None
     if len(header.encode()) > MAX_HEADER_BYTES // 2:
         raise ModelFileError(
@@ -83,7 +78,7 @@ def save_model(path: Path, model: ModelFile) -> None:
             f"{path}: {len(header)} characters of configuration, fitted values and provenance; "
             f"a model file holds at most {MAX_HEADER_BYTES // 2}",
         )
-    write_bytes_atomically(path, safetensors.torch.save(weights, {_KEY: header}))
+    write_bytes_atomically(path, safetensors.torch.save(weights, {KEY: header}))
 
 
 def load_model(path: Path) -> ModelFile:
@@ -93,8 +88,7 @@ def load_model(path: Path) -> ModelFile:
         ModelFileError: missing, damaged, foreign, or written by a newer medseg.
         EnvironmentProblem: the file cannot be read.
     """
-    data = _read(path)
-    told = _read_header(path, data)
+    data, told = read_model_bytes(path)
     try:
         weights = safetensors.torch.load(data)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -102,13 +96,13 @@ def load_model(path: Path) -> ModelFile:
             Code.MODEL_DAMAGED, f"{path}: damaged ({error}): copy or download it again"
         ) from None
     stated = told.pop("sha256", None)
-    if stated != _checksum(told, weights):
+    if stated != checksum(told, weights):
         raise ModelFileError(
             Code.MODEL_DAMAGED, f"{path}: damaged (its checksum does not match): copy or download it again"
         )
     fitted, provenance, raw = told.get("fitted"), told.get("provenance"), told.get("experiment")
     if not (isinstance(fitted, dict) and isinstance(provenance, dict) and isinstance(raw, dict)):
-        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {_NOT_OURS}")
+        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {NOT_OURS}")
     try:
         experiment = parse_experiment(raw, "its configuration")
     except ConfigError as error:
@@ -126,17 +120,7 @@ def load_network(model: ModelFile) -> nn.Module:
         ModelFileError: weights and configuration are not of the same network; names are told.
     """
     experiment = model.experiment
-    try:
-        network = build_network(
-            experiment.model,
-            in_channels=experiment.channel_count,
-            classes=experiment.class_count,
-            patch_size=experiment.sampling.patch_size,
-        )
-    except ConfigError as error:
-        raise ModelFileError(
-            Code.MODEL_MISFIT, *(f"model {experiment.name}: {line}" for line in error.problems)
-        ) from None
+    network = _build(experiment, sum(tensor.numel() for tensor in model.weights.values()))
     expected, found = network.state_dict(), model.weights
     shapes = [
         f"{name} is {_shape(found[name])}, expected {_shape(expected[name])}"
@@ -150,10 +134,45 @@ def load_network(model: ModelFile) -> nn.Module:
     ]
     ModelFileError.raise_if(
         Code.MODEL_MISFIT,
-        (f"model {experiment.name}: its weights are not of its network: {line}" for line in problems),
+        (
+            f"model {experiment.name}: its weights are not of its network: {line}; copy or download it again"
+            for line in problems
+        ),
     )
     network.load_state_dict(found)
     return network.eval()
+
+
+def _build(experiment: Experiment, most: int) -> nn.Module:
+    """The network of ``experiment``, unless it has far more than ``most`` weights."""
+    left = 2 * most  # some networks replace parameters while they are built
+
+    def count(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal left
+        left -= parameter.numel() if parameter is not None else 0
+        if left < 0:
+            raise MemoryError
+
+    counting = register_module_parameter_registration_hook(count)
+    try:
+        return build_network(
+            experiment.model,
+            in_channels=experiment.channel_count,
+            classes=experiment.class_count,
+            patch_size=experiment.sampling.patch_size,
+        )
+    except ConfigError as error:
+        raise ModelFileError(
+            Code.MODEL_MISFIT, *(f"model {experiment.name}: {line}" for line in error.problems)
+        ) from None
+    except (MemoryError, RuntimeError):  # torch tells of too little memory by a RuntimeError
+        raise ModelFileError(
+            Code.MODEL_MISFIT,
+            f"model {experiment.name}: its weights are not of its network: {most} numbers, and the network "
+            "has far more: copy or download it again",
+        ) from None
+    finally:
+        counting.remove()
 
 
 def model_summary(model: ModelFile) -> dict[str, Any]:
@@ -179,7 +198,8 @@ def _plain_tensors(path: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
     wrong = [name for name, value in weights.items() if not isinstance(value, Tensor) or value.is_sparse]
     if wrong:
         raise ModelFileError(
-            Code.MODEL_CONTENT, f"{path}: {', '.join(wrong[:5])}: only dense tensors go into a model file"
+            Code.MODEL_CONTENT,
+            f"{path}: {', '.join(wrong[:5])}: only dense tensors go into a model file; convert them",
         )
     return {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -187,61 +207,14 @@ def _plain_tensors(path: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ModelFileError(Code.NO_MODEL_FILE, f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise ModelFileError(
-            Code.NO_MODEL_FILE, f"{path}: a folder; give the .safetensors file in it"
-        ) from None
-    except OSError as error:
-        raise EnvironmentProblem(Code.CANNOT_READ, f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _read_header(path: Path, data: bytes) -> dict[str, Any]:
-    """The JSON that medseg put into the header, its format checked."""
-    size = int.from_bytes(data[:8], "little")
-    if len(data) < 10 or data[8:9] != b"{":
-        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {_NOT_OURS}")
-    if size > MAX_HEADER_BYTES:
-        raise ModelFileError(
-            Code.MODEL_FOREIGN, f"{path}: header of {size} bytes; at most {MAX_HEADER_BYTES} are read"
-        )
-    if len(data) < 8 + size:
-        raise ModelFileError(
-            Code.MODEL_DAMAGED, f"{path}: truncated (ends within its header): copy or download it again"
-        )
-    try:
-        header = json.loads(data[8 : 8 + size])
-        told = json.loads(header["__metadata__"][_KEY])
-        _to_json(told)  # refuses what JSON has no number for
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {_NOT_OURS}") from None
-    if not isinstance(told, dict) or not isinstance(told.get("format"), int):
-        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {_NOT_OURS}")
-    if told["format"] > FORMAT:
-        raise ModelFileError(
-            Code.MODEL_NEWER,
-            f"{path}: written by a newer medseg (file format {told['format']}; this one reads {FORMAT}): "
-            "upgrade medseg",
-        )
-    return told
-
-
-def _checksum(told: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the metadata and of all tensors."""
-    digest = hashlib.sha256(_to_json(told).encode())
+def checksum(told: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the metadata (JSON values) and of all tensors."""
+    digest = hashlib.sha256(to_json(told).encode())
     for name in sorted(weights):
         tensor = weights[name].contiguous()
         digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _to_json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False)
 
 
 def _shape(tensor: Tensor) -> str:

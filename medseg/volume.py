@@ -18,6 +18,9 @@ from medseg.errors import Code, GridMismatchError, VolumeError
 Affine = Float64[np.ndarray, "4 4"]
 Shape = tuple[int, int, int]
 
+_SAME_GRID_VOXELS = 0.1
+_FAR_MM = 1e9  # no patient is so large; nor NaN, which is not less than anything
+
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
@@ -33,11 +36,12 @@ class Geometry:
                 Code.AFFINE, f"shape {tuple(self.shape)}: three axes of at least one voxel are needed"
             )
         affine = np.array(self.affine, dtype=np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or (affine[3] != (0, 0, 0, 1)).any():
-            raise VolumeError(Code.AFFINE, "affine: a finite 4x4 matrix with last row 0 0 0 1 is needed")
+        if affine.shape != (4, 4) or (affine[3] != (0, 0, 0, 1)).any() or not np.abs(affine).max() < _FAR_MM:
+            raise VolumeError(Code.AFFINE, "affine: not a finite 4x4 matrix with last row 0 0 0 1; repair it")
         if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
             raise VolumeError(
-                Code.AFFINE, "affine: two axes point the same way or a spacing is zero; there is no grid"
+                Code.AFFINE,
+                "affine: two axes point the same way or a spacing is zero: there is no grid; repair it",
             )
         affine.setflags(write=False)
         object.__setattr__(self, "shape", shape)
@@ -94,8 +98,10 @@ class Geometry:
 
     def displacement_mm(self, other: "Geometry") -> float:
         """The largest distance between the same corner of both grids; infinite when shapes differ."""
-        if self.shape != other.shape:
-            return float("inf")
+        return self.corner_distance_mm(other) if self.shape == other.shape else float("inf")
+
+    def corner_distance_mm(self, other: "Geometry") -> float:
+        """The same, also for grids of different shapes: how far apart what they cover is."""
         return float(np.linalg.norm(self.corners_mm - other.corners_mm, axis=1).max())
 
     def cropped(self, start: Sequence[int], shape: Sequence[int]) -> "Geometry":
@@ -121,7 +127,8 @@ class Volume:
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:
             raise VolumeError(
-                Code.CALL, f"array of shape {self.array.shape} on a grid of shape {self.geometry.shape}"
+                Code.CALL,
+                f"array of shape {self.array.shape} on a grid of shape {self.geometry.shape}; give its own",
             )
 
     def with_array(self, array: Shaped[np.ndarray, "I J K"]) -> "Volume":
@@ -132,25 +139,28 @@ class Volume:
         return self.with_array(self.array.astype(dtype, copy=False))
 
 
-def require_same_grid(a: Geometry, b: Geometry, subject: str, tolerance_voxels: float = 0.1) -> None:
-    """Refuse two grids that are further apart than ``tolerance_voxels`` of the smallest spacing.
+def allowed_mm(a: Geometry, b: Geometry) -> float:
+    """How far apart two grids may be and still count as one: a tenth of the smallest voxel."""
+    return _SAME_GRID_VOXELS * min(*a.spacing_mm, *b.spacing_mm)
+
+
+def require_same_grid(
+    a: Geometry, b: Geometry, subject: str, fix: str = "resample one onto the other, or correct the path"
+) -> None:
+    """Refuse two grids of different shapes, or further apart than a tenth of the smallest voxel.
 
     Args:
         subject: what is compared, as in ``"case 017: label and image"``.
+        fix: what to do about it.
 
     Raises:
-        GridMismatchError: naming shapes, or the displacement in millimetres.
+        GridMismatchError: naming both grids, and the displacement of their corners in millimetres.
     """
+    if a.displacement_mm(b) <= allowed_mm(a, b):
+        return
+    distance = a.corner_distance_mm(b)
     if a.shape != b.shape:
-        raise GridMismatchError(
-            Code.GRID_MISMATCH,
-            f"{subject} are not on the same grid ({a} and {b}): "
-            "resample one onto the other, or correct the path",
-        )
-    distance, allowed = a.displacement_mm(b), tolerance_voxels * min(*a.spacing_mm, *b.spacing_mm)
-    if distance > allowed:
-        raise GridMismatchError(
-            Code.GRID_MISMATCH,
-            f"{subject} are {distance:.3g} mm apart ({allowed:.2g} mm allowed; {a} and {b}): "
-            "resample one onto the other, or correct the path",
-        )
+        found = f"are not on the same grid ({a} and {b}, corners up to {distance:.4g} mm apart)"
+    else:
+        found = f"are {distance:.4g} mm apart ({allowed_mm(a, b):.2g} mm allowed; {a} and {b})"
+    raise GridMismatchError(Code.GRID_MISMATCH, f"{subject} {found}: {fix}")

@@ -31,6 +31,7 @@ def build(args: argparse.Namespace, **options: bool | str) -> UNet:
     layout = plan_layout(args.patch, "ijk", len(args.channels), 3)
     style = blocks.Style(3, options.pop("norm", "instance"))
     options.setdefault("blocks", (2,) * layout.depth)
+    options.setdefault("decoder_blocks", (2,) * (layout.depth - 1))
     shape = UNetShape(layout, args.channels, **options)
     return UNet(1, CLASSES, shape, style)
 

@@ -178,7 +178,7 @@ def test_a_huge_header_is_not_read(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
-    assert refused(tmp_path / "none.safetensors").endswith("no such file")
+    assert "no such file" in refused(tmp_path / "none.safetensors")
     assert "a folder" in refused(tmp_path)
 
 

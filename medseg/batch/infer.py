@@ -1,139 +1,127 @@
-"""Inference over patients: a bad one fails alone and is named, the others go on."""
+"""Inference over patients: a bad one fails alone and is named; whatever stops it, a rerun completes it."""
 
-import csv
-import io
-import logging
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import os
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from medseg.data import Case, Patients, load_images
-from medseg.errors import EnvironmentProblem, MedsegError
-from medseg.evaluation.files import inert_text
-from medseg.files import write_json_atomically, write_text_atomically
-from medseg.inference import Segmenter
-from medseg.io import write_volume
-from medseg.volume import Volume
-
-logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int], None]
-"""Called with the patient in hand, its windows done, and its windows in all."""
-
-
-@dataclass(frozen=True)
-class PatientResult:
-    """A patient's mask with the volume of each structure, or why there is none."""
-
-    id: str
-    mask: Path | None = None
-    volumes_ml: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    patients: tuple[PatientResult, ...]
-
-    @property
-    def done(self) -> tuple[PatientResult, ...]:
-        return tuple(patient for patient in self.patients if not patient.problem)
-
-    @property
-    def failed(self) -> tuple[PatientResult, ...]:
-        return tuple(patient for patient in self.patients if patient.problem)
-
-
-def mask_path(folder: Path, case_id: str) -> Path:
-    return folder / f"{case_id}_seg.nii.gz"
+from medseg.batch.compute import compute
+from medseg.batch.ledger import Ledger, kept_result
+from medseg.batch.log import RunLog
+from medseg.batch.model import BatchModel
+from medseg.batch.plan import Job, mask_path, plan
+from medseg.batch.record import Record
+from medseg.batch.results import BatchOptions, BatchResult, Listener, Silent
+from medseg.batch.stop import Stopped, StopRequest
+from medseg.batch.summary import remove_tables, write_tables
+from medseg.data import Patients
+from medseg.errors import Code, CohortError, UsageError
+from medseg.files import cannot_write, sweep_temporary
+from medseg.lock import folder_locked
 
 
 def infer_patients(
-    segmenter: Segmenter,
+    model: BatchModel,
     patients: Patients,
     out: Path,
-    *,
-    on_window: Progress | None = None,
-    on_patient: Callable[[PatientResult], None] | None = None,
+    options: BatchOptions | None = None,
+    listener: Listener | None = None,
 ) -> BatchResult:
-    """Segment every patient into ``out``: a mask each, ``summary.csv``, ``failures.json`` when some failed.
+    """Segment every patient into ``out``: a mask each, ``summary.csv``, ``manifest.json``, and
+    ``failures.json`` when some failed. What an earlier run finished, and nobody changed, is kept.
+
+    INT and TERM end the batch between two windows of the network; the same call goes on.
 
     Raises:
-        EnvironmentProblem: the disk or the device; going on would fail for every patient.
+        UsageError: ``out`` is a place where scans lie.
+        EnvironmentProblem: the folder is in use, the disk is full, or the device is not there; going on would
+            fail for every patient. What is finished is kept.
     """
-    results = []
-    for result in _each(segmenter, patients, out, on_window):
-        results.append(result)
-        if on_patient is not None:
-            on_patient(result)
-    batch = BatchResult(tuple(results))
-    write_text_atomically(out / "summary.csv", summary_csv(batch, tuple(segmenter.labels)))
-    failures = out / "failures.json"
-    if batch.failed:
-        write_json_atomically(failures, {patient.id: patient.problem for patient in batch.failed})
-    else:
-        failures.unlink(missing_ok=True)
-    return batch
+    require_apart(patients, out)
+    with StopRequest() as stop, folder_locked(out, out / ".medseg"):
+        run = _Run.open(model, patients, out, options or BatchOptions(), listener or Silent())
+        with suppress(Stopped):
+            if run.jobs:
+                compute(model, run.jobs, out, run.options, run.ledger, stop)
+        return run.finish(stop.signal)
 
 
-def infer_patient(
-    segmenter: Segmenter, case: Case, target: Path, on_window: Progress | None = None
-) -> PatientResult:
-    """Segment one patient into the file ``target``."""
-    start = time.perf_counter()
+def require_apart(patients: Patients, out: Path) -> None:
+    """Refuse an output folder in which scans lie: masks would be taken for scans the next time.
 
-    def progress(done: int, total: int) -> None:
-        if on_window is not None:
-            on_window(case.id, done, total)
-
-    mask = segmenter(*load_images(case), progress=progress)
-    write_volume(mask, target)
-    return PatientResult(
-        case.id, target, structure_volumes(mask, segmenter.labels), time.perf_counter() - start
-    )
-
-
-def structure_volumes(mask: Volume, labels: dict[str, int]) -> dict[str, float]:
-    """Volume of each structure in millilitres."""
-    values, counts = np.unique(mask.array, return_counts=True)
-    found = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    return {name: found.get(value, 0) * mask.geometry.voxel_ml for name, value in labels.items()}
-
-
-def summary_csv(batch: BatchResult, structures: tuple[str, ...]) -> str:
-    """One row a patient: status, each structure's volume in mL, seconds, mask, problem."""
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(
-        ["patient", "status", *(f"{name}_ml" for name in structures), "seconds", "mask", "problem"]
-    )
-    for patient in batch.patients:
-        volumes = [
-            f"{patient.volumes_ml[name]:.4f}" if name in patient.volumes_ml else "" for name in structures
-        ]
-        status = "failed" if patient.problem else "done"
-        mask = patient.mask.name if patient.mask else ""
-        row = [patient.id, status, *volumes, f"{patient.seconds:.2f}", mask, patient.problem]
-        table.writerow([inert_text(cell) for cell in row])
-    return text.getvalue()
-
-
-def _each(
-    segmenter: Segmenter, patients: Patients, out: Path, on_window: Progress | None
-) -> Iterator[PatientResult]:
-    for case_id, problem in patients.problems:
-        yield PatientResult(case_id, problem=problem)
+    Raises:
+        UsageError: naming a scan that lies there.
+    """
+    place = _real(out)
     for case in patients.cases:
+        for image in case.images:
+            folder = _real(image) if image.is_dir() else _real(image).parent
+            if folder == place or place in folder.parents or (image.is_dir() and folder in place.parents):
+                raise UsageError(
+                    Code.OUTPUT_FOLDER,
+                    f"{out}: {image} lies there: give an output folder without scans (-o)",
+                )
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve fails for a link to itself
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A batch under way, between the lock's being taken and given back."""
+
+    patients: Patients
+    folder: Path
+    model: BatchModel
+    options: BatchOptions
+    record: Record
+    ledger: Ledger
+    jobs: list[Job]
+
+    @classmethod
+    def open(
+        cls, model: BatchModel, patients: Patients, out: Path, options: BatchOptions, listener: Listener
+    ) -> "_Run":
+        """See what is there, and what has to be computed."""
         try:
-            yield infer_patient(segmenter, case, mask_path(out, case.id), on_window)
-        except EnvironmentProblem:
-            raise
-        except MedsegError as error:
-            yield PatientResult(case.id, problem="; ".join(error.told))
-        except (MemoryError, RuntimeError) as error:
-            logger.exception("patient %s failed", case.id)
-            yield PatientResult(case.id, problem=f"{type(error).__name__} while segmenting ({error})")
+            sweep_temporary(out)
+            sweep_temporary(out / ".medseg")
+        except OSError as error:
+            raise cannot_write(out, error) from None
+        record = Record(out)
+        jobs, kept = plan(model, patients.cases, out, record, verify=options.verify)
+        total = len(patients.cases) + len(patients.problems)
+        listener.planned(total, Counter(job.why for job in jobs))
+        ledger = Ledger(record, RunLog(out / ".medseg"), listener, model.sha256)
+        for case in kept:
+            ledger.hold(kept_result(case.id, mask_path(out, case.id), record.entries[case.id]))
+        if jobs:
+            remove_tables(out)
+        run = cls(patients, out, model, options, record, ledger, jobs)
+        run._fail_unusable()
+        return run
+
+    def finish(self, stopped_by: int | None) -> BatchResult:
+        """Write what tells of all patients."""
+        results = self.ledger.results
+        left = tuple(sorted(job.id for job in self.jobs if job.id not in results))
+        result = BatchResult(
+            tuple(results[name] for name in sorted(results)), left, stopped_by if left else None
+        )
+        write_tables(result, tuple(self.model.labels), self.folder)
+        self.record.merge({*results, *left}, self.model.sha256, self.model.settings)
+        return result
+
+    def _fail_unusable(self) -> None:
+        """Patients without one clear scan; they have a row in every table."""
+        taken = {case.id.casefold() for case in self.patients.cases}
+        for problem in self.patients.problems:
+            name, number = problem.id, 1
+            while name.casefold() in taken:
+                number += 1
+                name = f"{problem.id} ({number})"
+            taken.add(name.casefold())
+            error = CohortError(problem.code, f"{problem.id}: {problem.told}")
+            self.ledger.give_up(name, error, mask_path(self.folder, name), problem.paths)

@@ -12,6 +12,7 @@ import typer
 
 import medseg
 from medseg.cli.check import check
+from medseg.cli.convert import convert
 from medseg.cli.evaluate import evaluate
 from medseg.cli.infer import infer
 from medseg.cli.train import train
@@ -25,18 +26,19 @@ app = typer.Typer(
     ),
     epilog=(
         "Exit codes: 0 all good; 1 a bug; 2 usage, configuration or data; 3 some patients failed; "
-        "4 disk, memory or device; 130/143 stopped by a signal."
+        "4 disk, memory or device; 130/143 stopped by a signal. "
+        "Codes of errors, such as E406, are explained in docs/errors.md."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, infer, evaluate, check):
+for verb in (train, infer, evaluate, check, convert):
     app.command()(verb)
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool | None) -> None:
     if wanted:
         typer.echo(f"medseg {medseg.__version__}")
         raise typer.Exit
@@ -45,8 +47,9 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _common(
     _version: Annotated[
-        bool, typer.Option("--version", help="Tell the version.", callback=_show_version, is_eager=True)
-    ] = False,
+        bool | None,  # what the callback returns
+        typer.Option("--version", help="Tell the version.", callback=_show_version, is_eager=True),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Tell what is done, line by line.")
     ] = False,

@@ -92,7 +92,7 @@ class TrainingDisplay:
             f"(fold {plan.fold}), {plan.test_cases} held out\n"
             f"network of {plan.parameters / 1e6:.2f} M parameters, patch {patch} at {spacing} mm, "
             f"{plan.device}, {plan.precision}; {length}\n"
-            f"into {plan.folder}"
+            f"into {plan.folder}" + (f", going on from step {plan.first_step}" if plan.first_step else "")
         )
 
     def stepped(self, step: Step) -> None:

@@ -1,5 +1,6 @@
 """medseg evaluate"""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,8 @@ import typer
 from medseg.cli.options import Json
 
 if TYPE_CHECKING:
-    from medseg.config.inference import EvaluationConfig
+    from medseg.config.data import Reading
+    from medseg.report.folders import Comparison
 
 
 def evaluate(  # noqa: PLR0917 - an option each
@@ -31,27 +33,36 @@ def evaluate(  # noqa: PLR0917 - an option each
         str, typer.Option(help="A structure without a voxel in a reference is: absent, or not_contoured.")
     ] = "absent",
     tolerance_mm: Annotated[float | None, typer.Option(min=0.01, help="Tolerance of NSD.")] = None,
+    geometry: Annotated[
+        str, typer.Option(help="Which orientation of a NIfTI holds: agreed, sform, qform or pixdim.")
+    ] = "agreed",
+    resample_labels: Annotated[
+        bool,
+        typer.Option(
+            "--resample-labels",
+            help="Put a mask on another grid than its reference onto that grid (nearest neighbour).",
+        ),
+    ] = False,
     json: Json = False,
 ) -> int:
     """Score masks against their references.
 
     Dice, IoU, surface distances and more, by structure and case, as tables and report.html. Masks on
-    another grid than their reference are refused, not compared as arrays.
+    another grid than their reference are refused, not compared as arrays, unless --resample-labels is given.
     """
     from medseg.cli.display import Bars
     from medseg.cli.printing import print_json, print_summary, say
     from medseg.report.folders import report_on_folders
 
-    structures, settings, missing = _settings(config, labels, missing, tolerance_mm)
+    reading = _reading(geometry, resample_labels)
+    comparison = _comparison(config, _parse_labels(labels), missing, tolerance_mm, reading)
     with Bars() as bars:
         summary = report_on_folders(
             predictions,
             references,
             out,
-            labels=structures,
-            config=settings,
+            comparison,
             images=images,
-            missing=missing,
             progress=lambda case, done, total: bars.show("scoring", done, total, case),
         )
     if json:
@@ -64,24 +75,39 @@ def evaluate(  # noqa: PLR0917 - an option each
     return 3 if summary.failures else 0
 
 
-def _settings(
-    config: Path | None, labels: str | None, missing: str, tolerance_mm: float | None
-) -> tuple[dict[str, int] | None, "EvaluationConfig", str]:
+def _reading(geometry: str, resample_labels: bool) -> "Reading":
+    from medseg.config.data import Reading
+    from medseg.errors import Code, UsageError
+
+    choices = ("agreed", "sform", "qform", "pixdim")
+    if geometry not in choices:
+        raise UsageError(Code.OPTION, f"--geometry {geometry}: give one of {', '.join(choices)}")
+    return Reading.model_validate({"geometry": geometry, "resample_labels": resample_labels})
+
+
+def _comparison(
+    config: Path | None,
+    labels: dict[str, int] | None,
+    missing: str,
+    tolerance_mm: float | None,
+    reading: "Reading",
+) -> "Comparison":
     from medseg.config import load_experiment
     from medseg.config.inference import EvaluationConfig
     from medseg.errors import Code, UsageError
+    from medseg.report.folders import Comparison
 
     if missing not in ("absent", "not_contoured"):
         raise UsageError(Code.OPTION, f"--missing {missing}: give absent or not_contoured")
-    structures, settings = _parse_labels(labels), EvaluationConfig()
+    settings = EvaluationConfig()
     if config is not None:
         experiment = load_experiment(config / "config.yaml" if config.is_dir() else config)
-        structures = structures or experiment.labels
+        labels = labels or experiment.labels
         settings = experiment.evaluation
         missing = experiment.data.missing_structures if missing == "absent" else missing
     if tolerance_mm is not None:
         settings = settings.model_copy(update={"nsd_tolerance_mm": tolerance_mm})
-    return structures, settings, missing
+    return Comparison(labels, settings, missing, reading)
 
 
 def _parse_labels(text: str | None) -> dict[str, int] | None:
@@ -92,7 +118,7 @@ def _parse_labels(text: str | None) -> dict[str, int] | None:
     labels = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
-        if not equals or not name.strip() or not value.strip().lstrip("-").isdigit():
+        if not equals or not name.strip() or not re.fullmatch(r"-?[0-9]{1,10}", value.strip()):
             raise UsageError(Code.OPTION, f"--labels {part}: write name=value, as in prostate=1,bladder=2")
         labels[name.strip()] = int(value)
     return labels

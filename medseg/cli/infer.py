@@ -10,11 +10,10 @@ import typer
 from medseg.cli.options import Device, Json, Precision
 
 if TYPE_CHECKING:
-    from medseg.batch import BatchResult
+    from medseg.batch import BatchModel, BatchOptions
     from medseg.config.data import Reading
     from medseg.config.inference import InferenceConfig
-    from medseg.data import Patients
-    from medseg.inference import Segmenter
+    from medseg.data import Case, Patients
 
 
 def infer(  # noqa: PLR0917 - an option each
@@ -51,80 +50,99 @@ def infer(  # noqa: PLR0917 - an option each
     series_uid: Annotated[
         str | None, typer.Option(help="Which DICOM series of a folder with several.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=64,
+            help="Patients read ahead, each by a process of its own. 0: all in one process. Default: 2.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.1, help="Seconds after which reading, segmenting or writing a patient is given up."
+        ),
+    ] = 1800,
+    max_ram: Annotated[
+        str | None, typer.Option(help="The most memory to take, workers included, as in 8GB.")
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Hash finished patients again instead of trusting sizes and times."),
+    ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
     json: Json = False,
 ) -> int:
     """Segment scans; each mask lies on its scan's own grid.
 
-    A folder of patients gives a folder of masks, summary.csv with each structure's volume, and failures.json
-    for patients that could not be read (exit code 3; the others are done).
+    A folder of patients gives a folder of masks, summary.csv with each structure's volume, manifest.json with
+    the hashes of all that went in and came out, and failures.json for patients that failed (exit code 3; the
+    others are done).
+
+    Whatever stops it (Ctrl-C, a full disk, a power cut), the same command goes on: patients that are done are
+    kept; those that are missing, failed, or whose scan, model or settings changed are computed, and it is
+    told why.
     """
+    folder = out or _folder_of(inputs)
+    _require_free(folder)  # before anything heavy is loaded
+    from medseg.batch import BatchModel, BatchOptions
     from medseg.cli.printing import say
-    from medseg.inference import Segmenter
 
     path = _find_model(model)
     if model is None:
         say(f"model: {path}")
-    segmenter = Segmenter.load(path, device=device, precision=precision)
-    segmenter = segmenter.with_inference(_changed(segmenter.inference, mirror, overlap))
-    patients = _find(inputs, segmenter, _reading(geometry, nonfinite, series_uid))
-    single = (
-        len(inputs) == 1 and len(patients.cases) == 1 and not patients.problems and _is_one_scan(inputs[0])
-    )
-    result = _run(
-        segmenter, patients, _single_target(inputs[0], out) if single else None, out or _folder_of(inputs)
-    )
-    return _tell(result, json)
+    limit = _bytes_of(max_ram)
+    found = BatchModel.load(path, device=device, precision=precision)
+    found = found.with_inference(_changed(found.inference, mirror, overlap))
+    patients = _find(inputs, found, _reading(geometry, nonfinite, series_uid), folder)
+    if len(inputs) == 1 and len(patients.cases) == 1 and not patients.problems and _is_one_scan(inputs[0]):
+        return _one(found, patients.cases[0], _single_target(inputs[0], out), limit, json)
+    return _many(found, patients, folder, BatchOptions(workers, timeout, limit, verify), json)
 
 
-def _run(segmenter: "Segmenter", patients: "Patients", target: Path | None, folder: Path) -> "BatchResult":
-    from medseg.batch import BatchResult, PatientResult, infer_patients
-    from medseg.batch.infer import infer_patient
+def _one(model: "BatchModel", case: "Case", target: Path, max_ram: int | None, json: bool) -> int:
+    from medseg.batch import BatchResult, infer_patient
+    from medseg.cli.batch_display import print_results
     from medseg.cli.display import Bars
 
-    total = len(patients.cases)
     with Bars() as bars:
-        finished = 0
-
-        def on_window(case: str, done: int, windows: int) -> None:
-            bars.show("patients" if total > 1 else "windows", finished + done / windows, total, case)
-
-        def on_patient(patient: PatientResult) -> None:
-            nonlocal finished
-            finished += patient.mask is not None or patient.id in {case.id for case in patients.cases}
-            if patient.problem:
-                bars.line(f"failed: {patient.id}: {patient.problem}")
-
-        if target is not None:
-            return BatchResult((infer_patient(segmenter, patients.cases[0], target, on_window),))
-        return infer_patients(segmenter, patients, folder, on_window=on_window, on_patient=on_patient)
+        result = infer_patient(
+            model.segmenter.with_memory(max_ram),
+            case,
+            target,
+            lambda done, windows: bars.show("windows", done, windows, case.id),
+        )
+    print_results(BatchResult((result,)), json)
+    return 0
 
 
-def _tell(result: "BatchResult", json: bool) -> int:
-    from medseg.cli.printing import print_json, say
+def _many(
+    model: "BatchModel", patients: "Patients", folder: Path, options: "BatchOptions", json: bool
+) -> int:
+    from medseg.batch import infer_patients
+    from medseg.cli.batch_display import BatchDisplay, print_results
+    from medseg.cli.display import Bars
+    from medseg.errors import EnvironmentProblem
 
-    if json:
-        print_json([_as_json(patient) for patient in result.patients])
-    else:
-        for patient in result.done:
-            volumes = ", ".join(f"{name} {volume:.1f} mL" for name, volume in patient.volumes_ml.items())
-            say(f"{patient.id}: {volumes} ({patient.seconds:.1f} s) -> {patient.mask}")
-        if len(result.patients) > 1:
-            say(f"{len(result.done)} of {len(result.patients)} patients done, {len(result.failed)} failed")
-    if not result.failed:
-        return 0
-    return 3 if result.done or len(result.patients) > 1 else 2
+    with Bars() as bars:
+        display = BatchDisplay(bars)
+        try:
+            result = infer_patients(model, patients, folder, options, display)
+        except EnvironmentProblem:
+            display.stopped()
+            raise
+    print_results(result, json)
+    if result.stopped_by is not None:
+        return 128 + result.stopped_by
+    return 3 if result.failed else 0
 
 
-def _as_json(patient: Any) -> dict[str, Any]:
-    return {
-        "patient": patient.id,
-        "mask": str(patient.mask) if patient.mask else None,
-        "volumes_ml": patient.volumes_ml,
-        "seconds": patient.seconds,
-        "problem": patient.problem or None,
-    }
+def _require_free(folder: Path) -> None:
+    from medseg.lock import require_free
+
+    require_free(folder, folder / ".medseg")
 
 
 def _find_model(given: Path | None) -> Path:
@@ -162,19 +180,22 @@ def _reading(geometry: str, nonfinite: str, series_uid: str | None) -> "Reading"
     return Reading.model_validate({"geometry": geometry, "nonfinite": nonfinite, "series_uid": series_uid})
 
 
-def _find(inputs: list[Path], segmenter: "Segmenter", reading: "Reading") -> "Patients":
+def _find(inputs: list[Path], model: "BatchModel", reading: "Reading", folder: Path) -> "Patients":
+    """The patients of all inputs; masks of an earlier run that lie among them are no scans."""
     from medseg.data import Patients, find_patients
     from medseg.errors import Code, UsageError
 
-    channels = segmenter.experiment.data.channels
-    found = [find_patients(path, channels) for path in inputs]
+    channels = model.experiment.data.channels
+    ours = folder if os.path.isdir(folder / ".medseg") else None  # noqa: PTH112 - a name that is too long is no folder
+    found = [find_patients(path, channels, leave_out=ours) for path in inputs]
     cases = tuple(replace(case, reading=reading) for patients in found for case in patients.cases)
-    ids = [case.id for case in cases]
+    ids = [case.id.casefold() for case in cases]
     UsageError.raise_if(
         Code.SAME_NAME,
         (
-            f"{case_id}: two inputs have this name, one mask would replace the other: run them apart"
-            for case_id in sorted({case_id for case_id in ids if ids.count(case_id) > 1})
+            f"{case.id}: two inputs have this name, one mask would replace the other: run them apart"
+            for index, case in enumerate(cases)
+            if case.id.casefold() in ids[:index]
         ),
     )
     return Patients(cases, tuple(problem for patients in found for problem in patients.problems))
@@ -185,6 +206,24 @@ def _changed(inference: "InferenceConfig", mirror: bool, overlap: float | None) 
     if overlap is not None:
         changes["overlap"] = overlap
     return inference.model_copy(update=changes)
+
+
+def _bytes_of(text: str | None) -> int | None:
+    """``8GB``, ``512 MB`` or ``8GiB`` in bytes; the units are taken as powers of 1024."""
+    from medseg.errors import Code, UsageError
+
+    if text is None:
+        return None
+    units = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+    number = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:] in units else ""
+    try:
+        count = float(number.removesuffix(unit)) * 2 ** units[unit]
+    except ValueError:
+        count = 0.0
+    if not 1 <= count < 2**60:
+        raise UsageError(Code.OPTION, f"--max-ram {text}: give a size, as in 8GB or 800MB")
+    return int(count)
 
 
 def _is_one_scan(path: Path) -> bool:

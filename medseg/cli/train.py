@@ -1,9 +1,11 @@
 """medseg train"""
 
+import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,7 +19,11 @@ def train(
     ] = None,
     set_: Overrides = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint (of -o, or of the newest run).")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from the last checkpoint (of -o, or of the newest run), or start where none is yet.",
+        ),
     ] = False,
     json: Json = False,
 ) -> int:
@@ -26,37 +32,47 @@ def train(
     The run folder holds the model, masks, scores (cases.csv, summary.json) and report.html.
 
     Ctrl-C or a TERM signal saves a checkpoint; --resume goes on from there and ends in the same weights.
+    After a kill or a power cut it goes on from a checkpoint at most training.checkpoint_minutes old.
     """
     from medseg.cli.display import Bars, TrainingDisplay
     from medseg.cli.printing import print_json, print_summary, say
     from medseg.config import load_experiment
     from medseg.report.run import report_on_run
-    from medseg.training import Interrupted, RunFolder
+    from medseg.training import Interrupted, RunFolder, leaving_at_once
     from medseg.training import train as run_training
 
     experiment = load_experiment(config, set_ or ())
     run = RunFolder(out or _default_folder(experiment.name, resume))
+    command = shlex.join(["medseg", *sys.argv[1:]])
     with Bars() as bars:
         display = TrainingDisplay(bars)
         try:
-            trained = run_training(
-                experiment,
-                run,
-                resume=resume,
-                listener=display,
-                command=shlex.join(["medseg", *sys.argv[1:]]),
-            )
+            with leaving_at_once(), run.lock():
+                trained = run_training(experiment, run, resume=resume, listener=display, command=command)
+                summary = report_on_run(run, experiment, trained.split, display.reporting)
         except Interrupted as interrupted:
             bars.close()
-            say(f"{interrupted}; go on with: medseg train {config} -o {run.path} --resume")
-            return interrupted.exit_code
-        summary = report_on_run(run, experiment, trained.split, display.reporting)
+            say(f"{interrupted}; go on with: {_to_go_on(str(config), set_ or (), run.path)}")
+            _leave(interrupted.exit_code)
     if json:
         print_json({"run": str(run.path), "report": str(run.report), "summary": str(run.summary)})
     else:
         print_summary(summary)
         say(f"report: {run.report}\nmodel:  {run.model}")
     return 0
+
+
+def _to_go_on(config: str, changes: Sequence[str], folder: Path) -> str:
+    """The command that goes on with a run; the same settings have to be given."""
+    changed = [word for change in changes for word in ("--set", change)]
+    return shlex.join(["medseg", "train", config, *changed, "-o", str(folder), "--resume"])
+
+
+def _leave(exit_code: int) -> NoReturn:
+    """At once: threads may have minutes of preparing cases in hand, and nobody will want them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _default_folder(name: str, resume: bool) -> Path:
@@ -67,7 +83,7 @@ def _default_folder(name: str, resume: bool) -> Path:
     if not resume:
         return new_run_folder(name)
     for run in find_runs():
-        if run.path.name.startswith(f"{name}-") and not run.read_manifest().get("finished"):
+        if run.path.name.startswith(f"{name}-") and not run.reported:
             return run.path
     raise UsageError(
         Code.RUN_FOLDER, f"--resume: no unfinished run of {name} under runs/: give its folder with -o"

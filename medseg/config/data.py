@@ -16,6 +16,9 @@ class Reading(Settings):
     """NaN and infinite voxels refuse the scan, or become 0."""
     series_uid: str | None = None
     """Which DICOM series of a folder with several."""
+    resample_labels: bool = False
+    """A reference on another grid than its image refuses the case, or is put onto the image's grid by nearest
+    neighbour."""
 
 
 class DataConfig(Settings):
@@ -48,7 +51,7 @@ class DataConfig(Settings):
     fold: int = Field(0, ge=0)
     """The fold that validates; the others train."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Decides who is held out, and the folds."""
 
     @model_validator(mode="after")

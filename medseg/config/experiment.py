@@ -54,6 +54,8 @@ class Experiment(Settings):
         for name, value in labels.items():
             if value == 0:
                 raise ValueError(f"{name}: 0 is background; give the structure's own value")
+            if not -(2**31) <= value < 2**31:
+                raise ValueError(f"{name}: no label map holds {value}; give a value of at most 32 bits")
             if not re.fullmatch(r"[\w .()+-]{1,64}", name):
                 raise ValueError(
                     f"{name!r}: a structure's name has 1 to 64 letters, digits, spaces or _.()+-"

@@ -17,9 +17,16 @@ class PostprocessingConfig(Settings):
 class InferenceConfig(Settings):
     overlap: float = Field(0.5, ge=0, lt=1)
     """Share of a window that its neighbour covers again."""
-    blend: Literal["gaussian", "constant"] = "gaussian"
+    blend: Literal["gaussian", "constant", "nnunet"] = "gaussian"
+    """How much the voxels of a window count: most in its middle, or all alike. nnunet: a Gaussian about voxel
+    size // 2, as nnU-Net has it."""
+    average: Literal["probabilities", "logits"] = "probabilities"
+    """What is averaged where windows overlap and over mirrorings, and brought back to the scan's grid."""
+    padding: Literal["minimum", "zero"] = "minimum"
+    """What surrounds a scan that is smaller than a window: its smallest normalised intensity, or 0."""
     mirror: bool = False
-    """Test-time augmentation: average over the mirrorings along all axes (left/right pairs swapped)."""
+    """Test-time augmentation: average over mirrorings along ``mirror_axes`` (left/right pairs swapped)."""
+    mirror_axes: tuple[Literal["i", "j", "k"], ...] = ("i", "j", "k")
     window_size: SizeTriple | None = None
     """Unset: the training patch, and several slices at once for slice networks."""
     batch_size: Count = 1

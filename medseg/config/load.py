@@ -12,8 +12,10 @@ from medseg.config.experiment import Experiment
 from medseg.config.explain import explain
 from medseg.config.yaml_text import parse_yaml
 from medseg.errors import Code, ConfigError
+from medseg.files import read_regular
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000
+_MAX_KEYS = 20  # in a dotted path; the deepest of the schema has half as many
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -50,17 +52,16 @@ def dump_experiment(experiment: Experiment) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping, read safely: bounded in size, no aliases, plain values only."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ConfigError(
-                Code.CONFIG_FILE,
-                f"{path}: {size} bytes; a configuration has at most {MAX_BYTES}: is this the right file?",
-            )
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(Code.CONFIG_FILE, f"{path}: no such file{_near(path)}") from None
+        raise ConfigError(Code.CONFIG_FILE, f"{path}: no such file{_near(path)}: correct the path") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(Code.CONFIG_FILE, f"{path}: cannot be read as text ({error})") from None
+        told = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(
+            Code.CONFIG_FILE,
+            f"{path}: cannot be read as text ({told}): give a YAML file; a configuration has at most "
+            f"{MAX_BYTES} bytes",
+        ) from None
     raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise ConfigError(
@@ -85,6 +86,11 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     is_pattern = text.lstrip().startswith("*")  # a file pattern; to YAML it would be an alias
     value = text.strip() if is_pattern else parse_yaml(text, f"--set {override}")
     *parents, last = key.strip().split(".")
+    if len(parents) >= _MAX_KEYS:
+        raise ConfigError(
+            Code.CONFIG_OVERRIDE,
+            f"--set {override:.60}...: {len(parents) + 1} keys deep; write a key of the schema",
+        )
     node: Any = raw
     for depth, name in enumerate(parents):
         node = _step(node, name, ".".join(parents[: depth + 1]), override)
@@ -94,7 +100,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         node[last] = value
     else:
         raise ConfigError(
-            Code.CONFIG_OVERRIDE, f"--set {override}: {'.'.join(parents)} is a single value and has no keys"
+            Code.CONFIG_OVERRIDE,
+            f"--set {override}: {'.'.join(parents)} is a single value and has no keys: set it as a whole",
         )
 
 
@@ -106,11 +113,14 @@ def _step(node: Any, name: str, dotted: str, override: str) -> Any:
         if child is None:
             child = node[name] = {}
         return child
-    raise ConfigError(Code.CONFIG_OVERRIDE, f"--set {override}: {dotted} is a single value and has no keys")
+    raise ConfigError(
+        Code.CONFIG_OVERRIDE,
+        f"--set {override}: {dotted} is a single value and has no keys: set it as a whole",
+    )
 
 
 def _index(node: list[Any], name: str, override: str) -> int:
-    if not name.isdigit() or int(name) >= len(node):
+    if not name.isdecimal() or int(name) >= len(node):
         entries = f"0 to {len(node) - 1}" if node else "none"
         raise ConfigError(
             Code.CONFIG_OVERRIDE,

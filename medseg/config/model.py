@@ -50,8 +50,8 @@ class UNetConfig(_Network):
     patch that are too short (4 voxels are left) or odd."""
     blocks: Count | tuple[Count, ...] = 2
     """Convolutions (plain) or residual blocks a stage, for all stages or each."""
-    decoder_blocks: Count = 2
-    """Convolutions in each stage of the expanding path."""
+    decoder_blocks: Count | tuple[Count, ...] = 2
+    """Convolutions a stage of the expanding path, for all or each, finest first."""
     residual: bool = False
     norm: Literal["instance", "batch", "none"] = "instance"
     activation: Literal["leaky_relu", "relu", "prelu"] = "leaky_relu"
@@ -74,6 +74,9 @@ class UNetConfig(_Network):
                 raise ValueError(
                     f"{name} has {len(value)} entries for {depth} stages (the length of channels)"
                 )
+        back = self.decoder_blocks
+        if isinstance(back, tuple) and len(back) != depth - 1:
+            raise ValueError(f"decoder_blocks has {len(back)} entries; {depth} stages have {depth - 1}")
         return self
 
     @model_validator(mode="after")

@@ -19,8 +19,9 @@ class ZScoreIntensity(Settings):
     """Each scan by itself: subtract the mean, divide by the standard deviation."""
 
     kind: Literal["zscore"]
-    region: Literal["whole", "foreground"] = "whole"
-    """Which voxels give mean and deviation: all, or those above the scan's mean."""
+    region: Literal["whole", "foreground", "nonzero"] = "whole"
+    """Which voxels give mean and deviation: all; those above the scan's mean; or those within the outline of
+    what is not 0 in some channel (images whose background was erased; it stays 0)."""
 
 
 class PercentileIntensity(Settings):
@@ -45,8 +46,28 @@ class FittedIntensity(Settings):
     kind: Literal["fitted"]
 
 
+class MinMaxIntensity(Settings):
+    """Each scan by itself: its smallest value becomes 0, its largest 1."""
+
+    kind: Literal["minmax"]
+
+
+class LinearIntensity(Settings):
+    """Subtract a number, divide by another; the defaults leave intensities as they are."""
+
+    kind: Literal["linear"]
+    subtract: float = 0
+    divide: Positive = 1
+
+
 Intensity = Annotated[
-    WindowIntensity | ZScoreIntensity | PercentileIntensity | FittedIntensity, Field(discriminator="kind")
+    WindowIntensity
+    | ZScoreIntensity
+    | PercentileIntensity
+    | FittedIntensity
+    | MinMaxIntensity
+    | LinearIntensity,
+    Field(discriminator="kind"),
 ]
 
 
@@ -67,7 +88,18 @@ class PreprocessingConfig(Settings):
     spacing_mm: Triple | None = None
     """Voxel size the network sees, along right, anterior, superior. Unset: the median of those that train."""
 
+    keep_spacing: tuple[Literal["i", "j", "k"], ...] = ()
+    """Axes along which every scan keeps its own spacing, as the distance of slices for a slice network."""
+
+    orientation: str = Field("RAS", pattern="^[RL][AP][SI]$")
+    """Where the axes i, j, k of what the network sees run to: Right or Left, Anterior or Posterior, Superior
+    or Inferior. Scans are turned to it however they are stored."""
+
     intensity: Annotated[tuple[Intensity, ...], BeforeValidator(_as_list)]
     """One for all channels, or a list with one a channel."""
 
-    crop: CropConfig | None = None
+    normalise: Literal["after", "before"] = "after"
+    """Intensities are normalised after resampling, or before it, on the scan's own grid (nnU-Net)."""
+
+    crop: CropConfig | Literal["nonzero"] | None = None
+    """Cut to the body, or to the box around all that is not 0 in some channel."""

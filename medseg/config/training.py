@@ -115,4 +115,6 @@ class TrainingConfig(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     workers: int | Literal["auto"] = "auto"
     """Processes that load and augment; never changes the result."""
-    seed: int = Field(0, ge=0)
+    checkpoint_minutes: Positive = 5
+    """Longest time between checkpoints, which validations write too; never changes the result."""
+    seed: int = Field(0, ge=0, lt=2**63)

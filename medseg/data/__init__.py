@@ -8,7 +8,7 @@ from medseg.data.cache import DEFAULT_CACHE, PreparedCache, default_cache
 from medseg.data.case import Case
 from medseg.data.cohort import find_cases
 from medseg.data.loading import LoadedCase, load_case, load_images
-from medseg.data.patients import Patients, find_patients
+from medseg.data.patients import Patients, Problem, find_patients
 from medseg.data.splits import Split, split_cases
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "LoadedCase",
     "Patients",
     "PreparedCache",
+    "Problem",
     "Split",
     "default_cache",
     "find_cases",

@@ -5,10 +5,12 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ _META = "meta.json"
 _TEMPORARY = ".new-"
 _STALE_SECONDS = 24 * 3600
 _CHUNK = 1 << 22
+_PARSING = threading.Lock()
+"""numpy reads headers by ``ast``, which some versions of Python cannot always do in two threads at once."""
 
 
 def default_cache() -> Path:
@@ -130,12 +134,19 @@ class PreparedCache:
         try:
             described = json.loads((entry / _META).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            if entry.exists():
-                raise ValueError(f"{_META} is not there") from None
-            return None
+            if not entry.exists():
+                return None
+            described = self._appeared(entry)
         if not isinstance(described, dict) or described.get("version") != FORMAT_VERSION:
             raise ValueError(f"{_META} is of another version")
         return described
+
+    def _appeared(self, entry: Path) -> Any:
+        """An entry that was not there a moment ago appears whole, so that a second look tells damage."""
+        try:
+            return json.loads((entry / _META).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"{_META} is not there") from None
 
     def _load(self, entry: Path, name: str, told: Mapping[str, Any], key: str) -> np.ndarray:
         path = _array_path(entry, name)
@@ -144,7 +155,8 @@ class PreparedCache:
             raise ValueError(f"{path.name} has {size} bytes, {told['bytes']} were written")
         if key not in self._verified and _checksum(path) != told["crc32"]:
             raise ValueError(f"{path.name} is not what was written")
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        with _PARSING:
+            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         if list(array.shape) != told["shape"] or str(array.dtype) != told["dtype"]:
             raise ValueError(f"{path.name} holds {array.shape} {array.dtype}")
         return array
@@ -189,7 +201,10 @@ def _array_path(folder: Path, name: str) -> Path:
 def _store(folder: Path, name: str, array: np.ndarray) -> dict[str, Any]:
     path = _array_path(folder, name)
     with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        stream: Any = SimpleNamespace(
+            write=file.write
+        )  # numpy's own way into a file drops the system's error
+        np.save(stream, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
     shape, dtype = list(array.shape), str(array.dtype)

@@ -29,10 +29,10 @@ class Case:
     def __post_init__(self) -> None:
         if self.id != safe_id(self.id):
             raise CohortError(
-                Code.CASE_ID, f"case {self.id!r}: not a safe file name; {safe_id(self.id)!r} would be"
+                Code.CASE_ID, f"case {self.id!r}: not a safe file name; name it {safe_id(self.id)!r}"
             )
         if not self.images:
-            raise CohortError(Code.NO_SCAN, f"case {self.id}: no image; a case has one or more")
+            raise CohortError(Code.NO_SCAN, f"case {self.id}: no image; give one or more")
         if not self.patient:
             object.__setattr__(self, "patient", self.id)
 

@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -44,7 +45,7 @@ def find_cases(
     found = _find(root, config, structures)
     problems = [*found.problems, *_duplicates(found.cases)]
     if not problems and not found.cases:
-        problems.append(f"cohort {root}: no case found; a cohort is {FORMS}{_csv_hint(root)}")
+        problems.append(f"cohort {root}: no case found; give {FORMS}{_csv_hint(root)}")
     CohortError.raise_if(Code.COHORT_CASES, shortened(problems))
     log.info(
         "cohort %s: %d cases of %d patients", root, len(found.cases), len({c.patient for c in found.cases})
@@ -61,7 +62,7 @@ def shortened(problems: Sequence[str]) -> tuple[str, ...]:
 
 
 def _find(root: Path, config: DataConfig, structures: Sequence[str]) -> Findings:
-    if not root.exists():
+    if not os.path.exists(root):  # noqa: PTH110 - Path.exists fails for a name that is too long
         raise CohortError(
             Code.COHORT_NOT_FOUND, f"cohort {root}: not found{_near(root)}: correct data.cohort"
         )
@@ -71,8 +72,10 @@ def _find(root: Path, config: DataConfig, structures: Sequence[str]) -> Findings
         if root.name == DATASET_JSON:
             return find_in_dataset_json(root, config)
         raise CohortError(
-            Code.COHORT_FORM, f"cohort {root}: a file of this kind is not a cohort; one is {FORMS}"
+            Code.COHORT_FORM, f"cohort {root}: a file of this kind is not a cohort; give {FORMS}"
         )
+    if not root.is_dir():
+        raise CohortError(Code.COHORT_FORM, f"cohort {root}: neither file nor folder; give {FORMS}")
     if (root / DATASET_JSON).is_file():
         return find_in_dataset_json(root / DATASET_JSON, config)
     pair = image_label_pair(root)
@@ -80,7 +83,7 @@ def _find(root: Path, config: DataConfig, structures: Sequence[str]) -> Findings
         found = find_in_image_label_folders(*pair, config)
         return Findings(found.cases, (*_mixed(root, pair), *found.problems))
     if is_scan(root):
-        raise CohortError(Code.COHORT_FORM, f"cohort {root}: one DICOM series; a cohort is {FORMS}")
+        raise CohortError(Code.COHORT_FORM, f"cohort {root}: one DICOM series; give {FORMS}")
     return find_in_patient_folders(root, config)
 
 
@@ -116,7 +119,7 @@ def _phantom(cohort: str, progress: Progress | None) -> tuple[Case, ...]:
     """``phantom:pelvis_ct``, or with options: ``phantom:pelvis_ct?patients=12&seed=3``."""
     name, _, query = cohort.removeprefix("phantom:").partition("?")
     if name != "pelvis_ct":
-        raise CohortError(Code.COHORT_FORM, f"cohort {cohort}: no such phantom; there is phantom:pelvis_ct")
+        raise CohortError(Code.COHORT_FORM, f"cohort {cohort}: no such phantom; use phantom:pelvis_ct")
     options = {"patients": 30, "seed": 2024}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in options or not value.isdecimal() or (key == "patients" and int(value) < 1):

@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ from medseg.data.case import Case, Findings
 from medseg.data.naming import safe_id
 from medseg.data.tree import is_scan
 from medseg.errors import Code, CohortError
+from medseg.files import read_regular
 
 log = logging.getLogger(__name__)
 
+MAX_BYTES = 100_000_000
 _OPTIONAL = ("patient", "not_contoured")
 Row = Mapping[str, str]
 
@@ -42,11 +45,14 @@ def find_in_csv(path: Path, config: DataConfig, structures: Sequence[str]) -> Fi
 def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and the other lines with their numbers; empty lines are left out."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
+        text = read_regular(path, MAX_BYTES).decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(Code.COHORT_TABLE, f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
+        told = error.strerror if isinstance(error, OSError) else error
+        raise CohortError(
+            Code.COHORT_TABLE, f"{path}: cannot be read as CSV in UTF-8 ({told}): save it anew"
+        ) from None
     filled = [(number, values) for number, values in lines if any(values)]
     return (filled[0][1] if filled else []), filled[1:]
 
@@ -57,7 +63,7 @@ def _image_columns(header: Sequence[str], config: DataConfig) -> tuple[list[str]
     if channels and set(channels) <= set(header):
         return channels, []
     numbered = [
-        name for name in header if name == "image" or (name.startswith("image") and name[5:].isdigit())
+        name for name in header if name == "image" or (name.startswith("image") and name[5:].isdecimal())
     ]
     numbered.sort(key=lambda name: int(name[5:] or 1))
     expected = len(channels) or 1

@@ -11,9 +11,10 @@ from medseg.data.image_label_folders import find_in_image_label_folders
 from medseg.data.naming import listed, safe_id
 from medseg.data.tree import is_scan
 from medseg.errors import Code, CohortError
+from medseg.files import read_regular
 from medseg.io import volume_stem
 
-MAX_BYTES = 100_000_000
+MAX_BYTES = 50_000_000
 NAME = "dataset.json"
 
 
@@ -24,7 +25,10 @@ def find_in_dataset_json(path: Path, config: DataConfig) -> Findings:
     if problem:
         return Findings(problems=(f"{path}: {problem}",))
     if isinstance(content.get("training"), list):
-        entries = [_listed_entry(entry, numbers, path.parent) for entry in content["training"]]
+        entries = [
+            _listed_entry(place, entry, numbers, path.parent)
+            for place, entry in enumerate(content["training"], start=1)
+        ]
     elif isinstance(content.get("dataset"), dict):
         entries = [
             _named_entry(name, entry, numbers, path.parent) for name, entry in content["dataset"].items()
@@ -32,7 +36,7 @@ def find_in_dataset_json(path: Path, config: DataConfig) -> Findings:
     elif isinstance(content.get("file_ending"), str):
         return _nnunet(path, content["file_ending"], numbers, config)
     else:
-        problem = "neither 'training' (Decathlon) nor 'file_ending' (nnU-Net) is in it: no case is known"
+        problem = "neither 'training' (Decathlon) nor 'file_ending' (nnU-Net) is in it: add one"
         return Findings(problems=(f"{path}: {problem}",))
     cases = [entry for entry in entries if isinstance(entry, Case)]
     problems = [f"{path}: {problem}" for entry in entries if not isinstance(entry, Case) for problem in entry]
@@ -41,27 +45,26 @@ def find_in_dataset_json(path: Path, config: DataConfig) -> Findings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CohortError(
-                Code.COHORT_TABLE, f"{path}: larger than {MAX_BYTES} bytes; is this the right file?"
-            )
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_regular(path, MAX_BYTES).decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise CohortError(Code.COHORT_TABLE, f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(content, dict):
+        told = error.strerror if isinstance(error, OSError) else error
         raise CohortError(
-            Code.COHORT_TABLE, f"{path}: an object with 'training' or 'file_ending' is expected"
-        )
+            Code.COHORT_TABLE, f"{path}: cannot be read as JSON ({told}): give the dataset.json of a cohort"
+        ) from None
+    if not isinstance(content, dict):
+        raise CohortError(Code.COHORT_TABLE, f"{path}: no object: give one with 'training' or 'file_ending'")
     return content
 
 
 def _channels(content: Mapping[str, Any], config: DataConfig) -> tuple[list[int], str]:
     """Numbers of the channels to read, in the order of ``data.channels``; or what does not fit."""
     told = content.get("channel_names", content.get("modality", {}))
-    if not isinstance(told, dict) or not all(str(number).isdigit() for number in told):
-        return [], 'channel_names must map numbers to names, as in {"0": "CT"}'
-    names = {str(name).lower(): int(number) for number, name in told.items()}
-    listed_names = listed([str(name) for name in told.values()])
+    if not isinstance(told, dict) or not all(
+        number.isdecimal() and len(number) <= 4 and isinstance(name, str) for number, name in told.items()
+    ):
+        return [], 'channel_names must map numbers to names: write it as in {"0": "CT"}'
+    names = {name.lower(): int(number) for number, name in told.items()}
+    listed_names = listed(list(told.values()))
     if not config.channels:
         if len(told) > 1:
             return [], f"{len(told)} channels ({listed_names}): name those to use in data.channels"
@@ -69,21 +72,23 @@ def _channels(content: Mapping[str, Any], config: DataConfig) -> tuple[list[int]
     if {name.lower() for name in config.channels} <= set(names):
         return [names[name.lower()] for name in config.channels], ""
     if len(config.channels) == max(len(told), 1):
-        return sorted(names.values()) or [0], ""
+        return sorted(int(number) for number in told) or [0], ""
     return (
         [],
-        f"channels are {listed_names}; data.channels has {', '.join(config.channels)}",
+        f"channels are {listed_names}; data.channels has {', '.join(config.channels)}: correct it",
     )
 
 
-def _listed_entry(entry: Any, numbers: Sequence[int], root: Path) -> Case | list[str]:
+def _listed_entry(place: int, entry: Any, numbers: Sequence[int], root: Path) -> Case | list[str]:
     if not (
         isinstance(entry, dict)
         and isinstance(entry.get("image"), str)
         and isinstance(entry.get("label"), str)
     ):
-        return [f"training: {str(entry)[:80]}: an entry is {{image, label}}"]
+        return [f"training, entry {place}: write it as {{image: path, label: path}}"]
     image = root / entry["image"]
+    if not image.name:
+        return [f"training, entry {place}: {image} is no file: correct the path"]
     name = volume_stem(image)
     suffix = image.name[len(name) :]
     images = [image.with_name(f"{name}_{number:04d}{suffix}") for number in numbers]
@@ -99,9 +104,11 @@ def _named_entry(name: str, entry: Any, numbers: Sequence[int], root: Path) -> C
         and all(isinstance(i, str) for i in images)
         and isinstance(entry.get("label"), str)
     ):
-        return [f"dataset: {name}: an entry is {{images: [...], label}}"]
+        return [f"dataset: {name}: write it as {{images: [...], label: path}}"]
     if len(images) <= max(numbers):
-        return [f"dataset: {name}: {len(images)} images ({listed(images)}); channel {max(numbers)} is needed"]
+        return [
+            f"dataset: {name}: {len(images)} images ({listed(images)}): add that of channel {max(numbers)}"
+        ]
     return _case(name, [root / images[number] for number in numbers], root / entry["label"])
 
 

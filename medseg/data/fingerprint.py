@@ -31,7 +31,8 @@ def case_fingerprint(case: Case, preparation: str) -> str:
                 digest.update(content)
         except OSError as error:
             raise CohortError(
-                Code.CANNOT_OPEN, f"case {case.id}: {path} cannot be read ({error.strerror or error})"
+                Code.CANNOT_OPEN,
+                f"case {case.id}: {path} cannot be read ({error.strerror or error}); check the disk",
             ) from None
     return digest.hexdigest()
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from medseg.data.case import Case
+from medseg.data.regrid import place_label
 from medseg.errors import Code, CohortError, VolumeError
 from medseg.io import read_label, read_volume
 from medseg.volume import Volume, require_same_grid
@@ -39,6 +40,9 @@ def load_case(
 ) -> LoadedCase:
     """Read the images and the reference of ``case``.
 
+    A reference within a tenth of a voxel of its image's grid is taken as it is, and logged. Beyond, it is
+    refused, or with ``case.reading.resample_labels`` put onto the image's grid, and logged.
+
     Args:
         labels: structure to its value in the file; other values become background.
         missing: whether a structure without a voxel is absent, or was not contoured.
@@ -50,7 +54,7 @@ def load_case(
     if len(labels) > MAX_CLASSES:
         raise CohortError(
             Code.TOO_MANY_CLASSES,
-            f"labels: {len(labels)} structures; at most {MAX_CLASSES} can be told apart",
+            f"labels: {len(labels)} structures, at most {MAX_CLASSES} are possible; split them into models",
         )
     images = load_images(case)
     if case.label is None:
@@ -60,7 +64,13 @@ def load_case(
         reference = read_label(case.label, geometry=case.reading.geometry)
     except VolumeError as error:
         raise error.about(f"case {case.id}: label") from error
-    require_same_grid(images[0].geometry, reference.geometry, f"case {case.id}: image and label")
+    reference = place_label(
+        reference,
+        images[0].geometry,
+        f"case {case.id}: image and label",
+        resample=case.reading.resample_labels,
+        option="data.reading.resample_labels (--set data.reading.resample_labels=true)",
+    ).label
     classes, counts = to_class_indices(reference.array, labels, f"case {case.id}")
     known = [
         name not in case.not_contoured and (missing == "absent" or counts[index] > 0)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 MAX_ID_BYTES = 160
 _FORBIDDEN = frozenset('/\\:*?"<>|')
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device, whatever the ending."""
 _LABEL = re.compile(
     r"(?<![a-z])(label|mask|gt|organ|tumou?r|contour|annotation|roi|rt_?struct|rtss|[cgip]tv(?![a-z]))|seg",
     re.IGNORECASE,
@@ -26,7 +28,8 @@ def safe_id(text: str) -> str:
     plain = unicodedata.normalize("NFC", text)
     plain = "".join(c if c.isprintable() and c not in _FORBIDDEN else "_" for c in plain)
     plain = plain.encode("utf-8")[:MAX_ID_BYTES].decode("utf-8", errors="ignore")
-    return plain.strip(" .") or "case"
+    plain = plain.strip(" .") or "case"
+    return f"_{plain}" if _DEVICE.fullmatch(plain) else plain
 
 
 def looks_like_label(stem: str) -> bool:

@@ -1,11 +1,13 @@
 """Patients to infer: one scan, a DICOM folder, or a folder of patients. No references are needed."""
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from medseg.data.case import Case
 from medseg.data.naming import (
@@ -25,15 +27,24 @@ log = logging.getLogger(__name__)
 Channels = Mapping[str, str]
 
 
+class Problem(NamedTuple):
+    """A patient that cannot be used: its id, why, the code of that, and where it lies."""
+
+    id: str
+    told: str
+    code: Code = Code.NO_SCAN
+    paths: tuple[Path, ...] = ()
+
+
 @dataclass(frozen=True)
 class Patients:
-    """The scans found, and what cannot be used (subject, why). One bad patient stops no other."""
+    """The scans found, and what cannot be used. One bad patient stops no other."""
 
     cases: tuple[Case, ...]
-    problems: tuple[tuple[str, str], ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
-def find_patients(path: Path, channels: Channels | None = None) -> Patients:
+def find_patients(path: Path, channels: Channels | None = None, leave_out: Path | None = None) -> Patients:
     """Cases without labels at ``path``.
 
     A volume file or a DICOM folder is one case. In a folder, each volume file and each DICOM series directly
@@ -42,30 +53,34 @@ def find_patients(path: Path, channels: Channels | None = None) -> Patients:
 
     Args:
         channels: channel name to file pattern, for models of several channels, as in ``data.channels``.
+        leave_out: a folder that is not looked into, as that of the results.
 
     Raises:
         CohortError: nothing is there.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - Path.exists fails for a name that is too long
         raise CohortError(Code.INPUT_NOT_FOUND, f"{path}: not found: correct the path")
     if is_scan(path):
         return _single(path, channels)
     if not path.is_dir():
         raise CohortError(
-            Code.NO_SCAN, f"{path}: neither a volume file, a DICOM folder nor a folder of patients"
+            Code.NO_SCAN, f"{path}: neither a volume file, a DICOM folder nor a folder of patients; give one"
         )
     found: list[Case] = []
-    problems: list[tuple[str, str]] = []
-    folders = list(walk(path))
+    problems: list[Problem] = []
+    folders = list(walk(path, leave_out))
     for folder in folders:
         if folder.problem:
-            problems.append((relative_id(folder.path, path), folder.problem))
+            problems.append(Problem(_id(folder.path, path), folder.problem, Code.CANNOT_OPEN, (folder.path,)))
         part = _flat(folder, path, channels) if folder.path == path else _patient(folder, path, channels)
         found += part.cases
         problems += part.problems
     problems += _empty(path, folders)
     if not found and not problems:
-        raise CohortError(Code.NO_SCAN, f"{path}: no volume file and no DICOM series in it or below")
+        raise CohortError(
+            Code.NO_SCAN,
+            f"{path}: no volume file and no DICOM series in it or below; give the folder of the scans",
+        )
     cases, doubled = _distinct(found)
     return Patients(cases, (*problems, *doubled))
 
@@ -106,7 +121,7 @@ def _flat_channels(folder: Folder, root: Path, channels: Channels) -> Patients:
     for group, matches in sorted(groups.items()):
         wrong = _channel_problems(matches, channels)
         if wrong:
-            problems.append((group, wrong))
+            problems.append(Problem(safe_id(group), wrong, Code.CHANNELS, (folder.path,)))
         else:
             cases.append(
                 Case(safe_id(group or relative_id(root, root)), tuple(m[0] for m in matches.values()))
@@ -123,7 +138,8 @@ def _patient(folder: Folder, root: Path, channels: Channels | None) -> Patients:
         matches = {channel: _matching(folder, pattern) for channel, pattern in channels.items()}
         wrong = _channel_problems(matches, channels)
         if wrong:
-            return Patients((), ((name, f"{wrong} (found {listed([s.name for s in folder.scans])})"),))
+            told = f"{wrong} (found {listed([s.name for s in folder.scans])})"
+            return Patients((), (Problem(safe_id(name), told, Code.CHANNELS, (folder.path,)),))
         return Patients(
             (Case(safe_id(name), tuple(m[0] for m in matches.values()), patient=_top(folder, root)),)
         )
@@ -132,9 +148,8 @@ def _patient(folder: Folder, root: Path, channels: Channels | None) -> Patients:
         images = [scan for scan in images if looks_like_image(volume_stem(scan))] or images
     if len(images) > 1:
         names = listed([scan.name for scan in images])
-        return Patients(
-            (), ((name, f"{len(images)} scans could be the image ({names}): leave one in the folder"),)
-        )
+        told = f"{len(images)} scans could be the image ({names}): leave one in the folder"
+        return Patients((), (Problem(safe_id(name), told, Code.CHANNELS, tuple(images)),))
     return Patients((Case(safe_id(name), (images[0],), patient=_top(folder, root)),))
 
 
@@ -151,18 +166,18 @@ def _channel_problems(matches: Mapping[str, list[Path]], channels: Channels) -> 
     return f"{', '.join(wrong)}: exactly one each is needed" if wrong else ""
 
 
-def _empty(root: Path, folders: list[Folder]) -> list[tuple[str, str]]:
+def _empty(root: Path, folders: list[Folder]) -> list[Problem]:
     """Folders directly under the root without any scan: patients whose files got lost, or are damaged."""
     tops = [folder.path for folder in folders if folder.path.parent == root and folder.path != root]
     holding = [folder.path for folder in folders if folder.scans or folder.problem]
     return [
-        (relative_id(top, root), "no volume file and no DICOM series in it")
+        Problem(_id(top, root), "no volume file and no DICOM series in it", Code.NO_SCAN, (top,))
         for top in tops
         if not any(path.is_relative_to(top) for path in holding)
     ]
 
 
-def _distinct(cases: list[Case]) -> tuple[tuple[Case, ...], list[tuple[str, str]]]:
+def _distinct(cases: list[Case]) -> tuple[tuple[Case, ...], list[Problem]]:
     """Results are named after cases, so a name that is there twice would overwrite: the second is refused."""
     first: dict[str, Case] = {}
     problems = []
@@ -170,8 +185,13 @@ def _distinct(cases: list[Case]) -> tuple[tuple[Case, ...], list[tuple[str, str]
         other = first.setdefault(case.id.casefold(), case)
         if other is not case:
             told = f"{case.images[0]} has the same name as {other.images[0]}: rename one"
-            problems.append((f"{case.id} ({case.images[0].name})", told))
+            name = safe_id(f"{case.id} ({case.images[0].name})")
+            problems.append(Problem(name, told, Code.SAME_NAME, case.images))
     return tuple(sorted(first.values(), key=lambda case: case.id)), problems
+
+
+def _id(folder: Path, root: Path) -> str:
+    return safe_id(relative_id(folder, root))
 
 
 def _stem(scan: Path) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.io import is_dicom_folder, is_volume_file
+from medseg.io.paths import volume_suffix
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def look(folder: Path) -> tuple[Folder, list[Path]]:
             if entry.is_dir():
                 is_series = is_dicom_folder(entry) and not _has_volume_files(entry)
                 (dicom if is_series else below).append(entry)
-            elif is_volume_file(entry):
+            elif volume_suffix(entry):  # a pipe or a broken link, too: reading it tells what is wrong
                 files.append(entry)
         if files and is_dicom_folder(folder):  # slices and a reference side by side
             dicom.append(folder)
@@ -47,9 +48,9 @@ def look(folder: Path) -> tuple[Folder, list[Path]]:
     return Folder(folder, tuple(files), tuple(dicom)), below
 
 
-def walk(root: Path) -> Iterator[Folder]:
+def walk(root: Path, leave_out: Path | None = None) -> Iterator[Folder]:
     """``root`` and every folder below it; each real folder once, so that links in circles end."""
-    pending, seen = [root], set()
+    pending, seen = [root], set() if leave_out is None else {leave_out.resolve()}
     while pending:
         path = pending.pop()
         real = path.resolve()

@@ -4,17 +4,17 @@ import csv
 import io
 import json
 import math
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from medseg.errors import Code, CohortError, EnvironmentProblem
+from medseg.errors import Code, CohortError
 from medseg.evaluation.case import ALWAYS_TOLD, CaseScore, FailedCase, Status, StructureScore
 from medseg.evaluation.statistics import Summary
+from medseg.files import read_regular, write_text_atomically
 
+MAX_BYTES = 500_000_000
 _FRONT = ("case", "patient", "outcome", "structure", "status", "reference_ml", "prediction_ml")
 _BACK = ("reason",)
 _OVERALL = "overall_"
@@ -42,7 +42,7 @@ def write_cases_csv(path: Path, scores: Sequence[CaseScore], failed: Sequence[Fa
     for case in cases:
         for one in case.structures or (None,):
             writer.writerow(_cells(case, one, told, list(overall)))
-    _write_atomically(path, text.getvalue())
+    write_text_atomically(path, text.getvalue())
 
 
 def _cells(
@@ -67,7 +67,8 @@ def _cells(
 
 def inert_text(value: str) -> str:
     """A cell that a spreadsheet would run as a formula, with a quote in front, so that it stays text."""
-    return "'" + value if value.startswith((*_FORMULA, "'")) else value
+    risky = value.startswith((*_FORMULA, "'")) or value.lstrip().startswith(_FORMULA)
+    return "'" + value if risky else value
 
 
 def _plain(cell: str) -> str:
@@ -85,23 +86,23 @@ def read_cases_csv(path: Path) -> tuple[tuple[CaseScore, ...], tuple[FailedCase,
         CohortError: naming each line that is damaged.
     """
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            text = file.read()
+        text = read_regular(path, MAX_BYTES).decode("utf-8", errors="surrogateescape")
     except OSError as error:
         raise CohortError(
             Code.SCORES_TABLE, f"{path.name}: cannot be read ({error.strerror}): correct the path"
         ) from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
-    columns = tuple(reader.fieldnames or ())
+    columns, lines = _lines(path.name, text)
     if missing := [column for column in (*_FRONT, *_BACK) if column not in columns]:
         raise CohortError(
-            Code.SCORES_TABLE, f"{path.name}: no column {', '.join(missing)}: this is no cases.csv of medseg"
+            Code.SCORES_TABLE,
+            f"{path.name}: no column {', '.join(missing)}: give a cases.csv that medseg wrote",
         )
     rows: dict[str, list[Row]] = {}
     problems = []
-    for line, row in _lines(reader, path):
+    for line, row in lines:
         if problem := _problem(row, columns):
             problems.append(f"{path.name} line {line}: {problem}; write the file anew with medseg evaluate")
+            continue
         rows.setdefault(row["case"], []).append(row)
     CohortError.raise_if(Code.SCORES_TABLE, problems)
     scores = tuple(_score(found, columns) for found in rows.values() if found[0]["outcome"] == "predicted")
@@ -109,19 +110,30 @@ def read_cases_csv(path: Path) -> tuple[tuple[CaseScore, ...], tuple[FailedCase,
     return scores, failed
 
 
-def _lines(reader: "csv.DictReader[str]", path: Path) -> Iterator[tuple[int, Row]]:
+def _lines(name: str, text: str) -> tuple[tuple[str, ...], list[tuple[int, Row]]]:
+    """The columns, and the rows with their line numbers; a row of another length is empty."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        for row in reader:
-            yield reader.line_num, row
+        columns = tuple(next(reader, []))
+        whole = len(set(columns)) == len(columns)
+        return columns, [
+            (
+                reader.line_num,
+                dict(zip(columns, row, strict=True)) if whole and len(row) == len(columns) else {},
+            )
+            for row in reader
+            if row
+        ]
     except csv.Error as error:
         raise CohortError(
-            Code.SCORES_TABLE, f"{path.name} line {reader.line_num}: {error}; write the file anew"
+            Code.SCORES_TABLE,
+            f"{name} line {reader.line_num}: {error}; write the file anew with medseg evaluate",
         ) from None
 
 
 def _problem(row: Row, columns: Sequence[str]) -> str | None:
-    if len(row) != len(columns) or any(value is None for value in row.values()):
-        return f"the row does not have {len(columns)} cells"
+    if not row:
+        return f"the row does not have {len(columns)} cells, or two columns have one name"
     if row["outcome"] not in ("predicted", "failed"):
         return f"outcome {row['outcome']!r}: predicted or failed is expected"
     if row["structure"] and row["status"] not in get_args(Status):
@@ -179,27 +191,4 @@ def write_summary_json(path: Path, summary: Summary) -> None:
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    _write_atomically(path, json.dumps(asdict(summary), indent=2, allow_nan=False) + "\n")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """The file is there whole, or as it was before."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105 - the name says what it is for
-        temporary = None
-    except OSError as error:
-        raise EnvironmentProblem(
-            Code.CANNOT_WRITE,
-            f"{path}: cannot be written ({error.strerror}): free disk space or choose another output folder",
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    write_text_atomically(path, json.dumps(asdict(summary), indent=2, allow_nan=False) + "\n")

@@ -1,5 +1,6 @@
 """Which prediction belongs to which reference, by their names."""
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ def match_pairs(predictions: Path, references: Path) -> list[Pair]:
         CohortError: predictions without reference, references that claim one prediction, or no match at all.
     """
     for path in (predictions, references):
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - Path.exists fails for a name that is too long
             raise UsageError(
                 Code.INPUT_NOT_FOUND, f"{path}: there is no such file or folder; correct the path"
             )

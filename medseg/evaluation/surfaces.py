@@ -32,7 +32,9 @@ class SurfaceDistances:
 def find_boundary(
     mask: Bool[np.ndarray, "I J K"], axes: tuple[int, ...] = (0, 1, 2)
 ) -> Bool[np.ndarray, "I J K"]:
-    """The boundary voxels of a mask; neighbours are looked at along ``axes``."""
+    """The boundary voxels of a mask; neighbours are looked at along ``axes`` (none: every voxel is one)."""
+    if not axes:
+        return mask.copy()
     inside = mask.copy()
     for axis in axes:
         mask_along, inside_along = np.moveaxis(mask, axis, 0), np.moveaxis(inside, axis, 0)
@@ -119,7 +121,10 @@ def hd95_pooled(surfaces: SurfaceDistances) -> float:
 
 
 def assd(surfaces: SurfaceDistances) -> float:
-    """Average symmetric surface distance in mm: the mean of both directions' distances thrown together."""
+    """Average symmetric surface distance in mm: the mean of both directions' distances thrown together.
+
+    As in MedPy and MONAI.
+    """
     return float(np.mean(_pooled(surfaces)))
 
 

@@ -7,17 +7,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medseg.inference.device import choose_device, choose_precision
+from medseg.inference.footprint import forward_bytes
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Logits of a batch of windows, float32, on ``device``."""
+    """Logits of a batch of windows, float32, on ``device``, in an array that the caller may change.
+
+    ``working_bytes`` tells how much memory of the device a batch of that shape (B, C, I, J, K) takes.
+    """
 
     device: torch.device
 
     def __call__(self, windows: Float[Tensor, "B C I J K"]) -> Float[Tensor, "B L I J K"]: ...
+
+    def working_bytes(self, shape: tuple[int, int, int, int, int]) -> int: ...
 
 
 class TorchEngine:
@@ -36,3 +42,6 @@ class TorchEngine:
         ):
             logits = self._network(batch)
         return logits.float()  # type: ignore[no-any-return]
+
+    def working_bytes(self, shape: tuple[int, int, int, int, int]) -> int:
+        return forward_bytes(self._network, shape, self._dtype or torch.float32)

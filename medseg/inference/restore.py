@@ -45,15 +45,13 @@ class LabelRestorer:
         if start != self._seen:
             raise GridMismatchError(Code.CALL, f"slab starts at {start}, {self._seen} was expected")
         dim = self._stream_axis + 1
-        if self._last is not None:
-            slab, start = torch.cat([self._last, slab], dim), start - 1
         self._seen = start + slab.shape[dim]
-        self._last = slab.narrow(dim, slab.shape[dim] - 1, 1).clone()
         ends_here = self._seen == self._network.shape[self._stream_axis]
         highest = self._seen - 1 if ends_here else np.nextafter(self._seen - 1, 0)
-        for index in np.flatnonzero((self._positions >= start) & (self._positions <= highest)):
-            self._label_slice(int(index), slab, float(self._positions[index]) - start)
+        for index in np.flatnonzero(self._positions <= highest):
+            self._label_slice(int(index), self._plane(float(self._positions[index]), slab, start))
         self._positions[self._positions <= highest] = np.nan
+        self._last = slab.select(dim, slab.shape[dim] - 1).clone()
 
     def finish(self) -> UInt8[np.ndarray, "I J K"]:
         if self._seen != self._network.shape[self._stream_axis]:
@@ -66,13 +64,20 @@ class LabelRestorer:
         _, scale, offset = self._axes[self._native_of[network_axis]]
         return scale, offset
 
-    def _label_slice(self, native_index: int, slab: Tensor, position: float) -> None:
+    def _plane(self, position: float, slab: Tensor, start: int) -> Tensor:
+        """Probabilities (L, m, n) at ``position``, between two planes of the slab or of it and the last one.
+
+        The share is taken from the whole scan's position, so that it is the same however slabs are cut.
+        """
         low = int(position)
         share = position - low
         dim = self._stream_axis + 1
-        plane = slab.select(dim, low)
+        plane = self._last if low < start and self._last is not None else slab.select(dim, low - start)
         if share > 1e-6:
-            plane = torch.lerp(plane, slab.select(dim, low + 1), share)
+            plane = torch.lerp(plane, slab.select(dim, low + 1 - start), share)
+        return plane.contiguous()
+
+    def _label_slice(self, native_index: int, plane: Tensor) -> None:
         first, second = (axis for axis in range(3) if axis != self._stream_axis)
         left = self._matrices[first].to(plane.device)
         right = self._matrices[second].to(plane.device)

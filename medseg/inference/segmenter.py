@@ -1,19 +1,28 @@
 """A trained model that turns scans into masks on the scan's own grid."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 
 from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
 from medseg.inference.engine import Engine, TorchEngine
+from medseg.inference.memory import (
+    ScanSize,
+    choose_way,
+    memory_named,
+    network_shape,
+    peak_bytes,
+    prediction_bytes,
+)
 from medseg.inference.postprocess import postprocess
 from medseg.inference.preparation import Preparation, PreparedScan
 from medseg.inference.restore import LabelRestorer
 from medseg.inference.sliding import Progress, stream_probabilities
 from medseg.inference.windows import WindowPlan, plan_windows
+from medseg.inference.workspace import WAYS, Way, Workspace
 from medseg.modelfile import ModelFile, load_model, load_network
 from medseg.transforms import Fitted, Prepared
 from medseg.volume import Geometry, Volume
@@ -29,12 +38,18 @@ class Segmenter:
     """
 
     def __init__(
-        self, experiment: Experiment, fitted: Fitted, engine: Engine, inference: InferenceConfig | None = None
+        self,
+        experiment: Experiment,
+        fitted: Fitted,
+        engine: Engine,
+        inference: InferenceConfig | None = None,
+        max_ram: int | None = None,
     ) -> None:
         self.experiment = experiment
         self.inference = inference or experiment.inference
         self.fitted = fitted
         self.preparation = Preparation(experiment, fitted)
+        self.max_ram = max_ram
         self._engine = engine
         self._plan = plan_windows(experiment, self.inference)
 
@@ -69,7 +84,43 @@ class Segmenter:
 
     def with_inference(self, inference: InferenceConfig) -> "Segmenter":
         """The same model with other windows or postprocessing."""
-        return Segmenter(self.experiment, self.fitted, self._engine, inference)
+        return Segmenter(self.experiment, self.fitted, self._engine, inference, self.max_ram)
+
+    def with_memory(self, max_ram: int | None) -> "Segmenter":
+        """The same model in a process that must stay within ``max_ram`` bytes (None: no limit).
+
+        Large arrays move to temporary files as far as is needed; the labels stay the same, bit for bit. Scans
+        that cannot be segmented within the limit are refused before the work begins.
+        """
+        return Segmenter(self.experiment, self.fitted, self._engine, self.inference, max_ram)
+
+    def need_bytes(self, native: Geometry) -> int:
+        """The most that ``self(scan)`` takes for a scan on this grid, beyond what the process holds.
+
+        Held already are the loaded model and the scan as it was read. Where preprocessing crops to the body
+        less is taken. With a limit, it is the need of the way that takes the least.
+        """
+        way = WAYS[0] if self.max_ram is None else WAYS[-1]
+        return peak_bytes(self._size(native), self._plan, self._engine, way)
+
+    def _size(self, native: Geometry) -> ScanSize:
+        network = network_shape(native, self.fitted.spacing_mm)
+        channels = self.experiment.channel_count
+        chosen = self.inference.postprocessing
+        return ScanSize(
+            native.shape,
+            network,
+            channels,
+            len(self.labels) + 1,
+            self._values.itemsize,
+            cleaned=bool(chosen.largest_component or chosen.minimum_volume_ml),
+        )
+
+    @property
+    def _values(self) -> Integer[np.ndarray, " L"]:
+        """The value in the mask of each class, in the narrowest type that holds them all."""
+        values = np.array([0, *self.labels.values()])
+        return values.astype(np.result_type(*(np.min_scalar_type(value) for value in values)))
 
     @property
     def labels(self) -> dict[str, int]:
@@ -85,11 +136,39 @@ class Segmenter:
         Raises:
             UsageError: wrong number of channels.
             GridMismatchError: channels on different grids.
+            EnvironmentProblem: the memory does not suffice.
         """
-        return self.predict(self.preparation(*images), progress=progress)
+        way = WAYS[0]
+        if images and self.max_ram is not None:
+            size = self._size(images[0].geometry)
+            needs = {way: peak_bytes(size, self._plan, self._engine, way) for way in WAYS}
+            way = choose_way(needs, self.max_ram, f"scan of {images[0].geometry}")
+        workspace = Workspace(way)
+        with memory_named("segmenting"):
+            scan = self.preparation(*images)
+            axis = _stream_axis(scan.prepared)
+            scan = replace(
+                scan, prepared=replace(scan.prepared, image=workspace.image(scan.prepared.image, axis))
+            )
+            return self._predict(scan, workspace, progress)
 
     def predict(self, scan: PreparedScan, *, progress: Progress | None = None) -> Volume:
-        """Segment a scan that ``preparation`` gave."""
+        """Segment a scan that ``preparation`` gave.
+
+        Raises:
+            EnvironmentProblem: the memory does not suffice.
+        """
+        way = WAYS[0]
+        if self.max_ram is not None:
+            i, j, k = scan.prepared.geometry.shape
+            size = replace(self._size(scan.native), network=(i, j, k))
+            ways = [Way(sums_on_disk=on_disk) for on_disk in (False, True)]
+            needs = {way: prediction_bytes(size, self._plan, self._engine, way) for way in ways}
+            way = choose_way(needs, self.max_ram, f"scan of {scan.native}")
+        with memory_named("segmenting"):
+            return self._predict(scan, Workspace(way), progress)
+
+    def _predict(self, scan: PreparedScan, workspace: Workspace, progress: Progress | None) -> Volume:
         classes = predict_classes(
             self._engine,
             scan.prepared,
@@ -97,10 +176,11 @@ class Segmenter:
             self._plan,
             pairs=self.experiment.class_pairs,
             progress=progress,
+            workspace=workspace,
         )
         order = {name: index for index, name in enumerate(self.labels, start=1)}
-        classes = postprocess(classes, self.inference.postprocessing, order, scan.native.voxel_ml)
-        return Volume(_to_values(classes, self.labels), scan.native)
+        postprocess(classes, self.inference.postprocessing, order, scan.native.voxel_ml)
+        return Volume(_to_values(classes, self._values), scan.native)
 
 
 def predict_classes(
@@ -111,18 +191,45 @@ def predict_classes(
     *,
     pairs: tuple[tuple[int, int], ...] = (),
     progress: Progress | None = None,
+    workspace: Workspace | None = None,
 ) -> UInt8[np.ndarray, "I J K"]:
     """Class indices on the ``native`` grid of a preprocessed scan."""
-    axis = int(np.argmax(prepared.image.shape[1:]))
+    place = workspace or Workspace()
+    axis = _stream_axis(prepared)
     restorer = LabelRestorer(native, prepared.geometry, axis)
+
+    def after_window(done: int, total: int) -> None:
+        place.release()
+        if progress is not None:
+            progress(done, total)
+
     stream = stream_probabilities(
-        engine, prepared.image, plan, stream_axis=axis, pairs=pairs, progress=progress
+        engine,
+        prepared.image,
+        plan,
+        stream_axis=axis,
+        pairs=pairs,
+        progress=after_window,
+        allocate=place.zeros,
     )
     for start, slab in stream:
         restorer.add(start, slab)
+        place.release()
     return restorer.finish()
 
 
-def _to_values(classes: UInt8[np.ndarray, "I J K"], labels: dict[str, int]) -> Any:
-    values = np.array([0, *labels.values()])
-    return values.astype(np.result_type(*(np.min_scalar_type(v) for v in values)))[classes]
+def _stream_axis(prepared: Prepared) -> int:
+    """The longest: the planes across it are the smallest."""
+    return int(np.argmax(prepared.image.shape[1:]))
+
+
+def _to_values(
+    classes: UInt8[np.ndarray, "I J K"], values: Integer[np.ndarray, " L"]
+) -> Integer[np.ndarray, "I J K"]:
+    """Plane by plane, in place where the values fit: an index of a whole scan takes eight bytes a voxel."""
+    if np.array_equal(values, np.arange(len(values))):
+        return classes
+    result = classes if values.dtype == classes.dtype else np.empty(classes.shape, dtype=values.dtype)
+    for plane, found in zip(classes, result, strict=True):
+        found[...] = values[plane]
+    return result

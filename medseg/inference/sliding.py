@@ -4,6 +4,7 @@ Windows go along one axis in a fixed order. As soon as no later window touches a
 handed on, so that memory holds one window's depth of class probabilities, whatever the scan's length.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from itertools import chain, combinations
 
@@ -11,8 +12,12 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from medseg.errors import Code, EnvironmentProblem
 from medseg.inference.engine import Engine
-from medseg.inference.windows import Size, WindowPlan, blend_weights, window_grid
+from medseg.inference.sums import Allocate, RingSums, in_memory
+from medseg.inference.windows import Size, WindowPlan, window_grid
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
@@ -26,67 +31,125 @@ def stream_probabilities(
     stream_axis: int = 2,
     pairs: tuple[tuple[int, int], ...] = (),
     progress: Progress | None = None,
+    allocate: Allocate = in_memory,
 ) -> Iterator[tuple[int, Float32[Tensor, "L i j k"]]]:
     """Yield (first index along ``stream_axis``, class probabilities of the slab), in increasing order.
 
+    They are logits where the plan averages those.
+
+    When the device's memory is short, fewer windows go through the network at once; then the sums lie in the
+    computer's own memory.
+
     Args:
-        image: the preprocessed scan; padded with its minimum where it is smaller than a window.
+        image: the preprocessed scan; padded where it is smaller than a window.
         pairs: class indices that swap when the first axis (left/right) is mirrored.
+        allocate: gives the array of the sums.
+
+    Raises:
+        EnvironmentProblem: the device's memory does not hold a single window.
     """
     shape = (image.shape[1], image.shape[2], image.shape[3])
-    padded, lead = _pad_to_window(image, plan.size)
+    padded, lead = _pad_to_window(image, plan)
     inner = (padded.shape[1], padded.shape[2], padded.shape[3])
-    weights = blend_weights(plan.size, plan.blend).to(engine.device)
     groups = window_grid(inner, plan, stream_axis)
     total, done = sum(len(windows) for _, windows in groups), 0
-    depth = plan.size[stream_axis]
     ends = [first for first, _ in groups[1:]] + [inner[stream_axis]]
-    sums: Tensor | None = None
-    norm = torch.zeros(_with(inner, stream_axis, depth), device=engine.device)
+    sums = RingSums(inner, plan, stream_axis, engine.device, allocate)
+    network = _Network(engine, padded, plan, pairs, make_room=sums.to_host)
     for (first, windows), end in zip(groups, ends, strict=True):
-        for batch in _batches(windows, plan.batch_size):
-            probabilities = _predict(engine, padded, batch, plan, pairs)
-            if sums is None:
-                sums = probabilities.new_zeros((probabilities.shape[1], *norm.shape))
-            for start, values in zip(batch, probabilities, strict=True):
-                place = tuple(
-                    slice(0, depth)
-                    if axis == stream_axis
-                    else slice(start[axis], start[axis] + plan.size[axis])
-                    for axis in range(3)
-                )
-                sums[(slice(None), *place)] += values * weights
-                norm[place] += weights
-            done += len(batch)
+        for start, probabilities in network(windows):
+            sums.add(start, probabilities)
+            del probabilities
+            done += 1
             if progress is not None:
                 progress(done, total)
-        if sums is None:  # pragma: no cover - a grid always has windows
-            continue
-        ready = end - first
-        slab = sums.narrow(stream_axis + 1, 0, ready) / norm.narrow(stream_axis, 0, ready)
-        yield from _without_padding(slab, first, lead, shape, stream_axis)
-        sums, norm = _advance(sums, ready, stream_axis + 1), _advance(norm, ready, stream_axis)
+        for begin, slab in sums.finish(first, end):
+            yield from _without_padding(slab.to(engine.device), begin, lead, shape, stream_axis)
 
 
-def _predict(
+class _Network:
+    """Class probabilities of windows in their order, as many at once as the device's memory holds."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        image: Tensor,
+        plan: WindowPlan,
+        pairs: tuple[tuple[int, int], ...],
+        make_room: Callable[[], bool],
+    ) -> None:
+        self._engine, self._image, self._plan, self._pairs = engine, image, plan, pairs
+        self._make_room = make_room
+        self._at_once = plan.batch_size
+
+    def __call__(self, starts: list[Size]) -> Iterator[tuple[Size, Tensor]]:
+        waiting = starts
+        while waiting:
+            batch = waiting[: self._at_once]
+            found = self._try(batch)
+            if found is None:
+                self._take_less()
+                continue
+            yield from zip(batch, found, strict=True)
+            del found  # or it would be there still when the next windows go through the network
+            waiting = waiting[len(batch) :]
+
+    def _try(self, starts: list[Size]) -> Tensor | None:
+        """None when memory ran out; by then the traceback, and what its frames held, is gone."""
+        try:
+            return predict_windows(self._engine, self._image, starts, self._plan, self._pairs)
+        except torch.OutOfMemoryError:
+            return None
+
+    def _take_less(self) -> None:
+        device = self._engine.device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self._at_once > 1:
+            self._at_once //= 2
+            logger.warning(
+                "device %s is short of memory: %d window(s) at once from here on", device, self._at_once
+            )
+        elif self._make_room():
+            logger.warning("device %s is short of memory: probabilities are summed on the CPU", device)
+        else:
+            size = "x".join(str(n) for n in self._plan.size)
+            raise EnvironmentProblem(
+                Code.MEMORY,
+                f"device {device}: out of memory with one window of {size} voxels at a time: end what else "
+                "runs there, give a smaller inference.window_size, or use --device cpu",
+            )
+
+
+@torch.inference_mode()
+def predict_windows(
     engine: Engine, image: Tensor, starts: list[Size], plan: WindowPlan, pairs: tuple[tuple[int, int], ...]
-) -> Tensor:
+) -> Float32[Tensor, "B L I J K"]:
     """Class probabilities of windows, averaged over mirrorings when the plan asks for them."""
     i, j, k = plan.size
     windows = torch.stack([image[:, a : a + i, b : b + j, c : c + k] for a, b, c in starts])
-    axes = (2, 3, 4) if plan.mirror else ()
-    mirrorings = list(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
-    total: Tensor | None = None
+    scored: Callable[[Tensor], Tensor] = _unchanged if plan.average_logits else _softmax
+    total = scored(engine(windows))
+    if not plan.mirror:
+        return total
+    axes = [axis + 2 for axis in plan.mirror_axes]
+    mirrorings = list(chain.from_iterable(combinations(axes, n + 1) for n in range(len(axes))))
     for flips in mirrorings:
-        probabilities = torch.softmax(engine(windows.flip(flips) if flips else windows), dim=1)
-        if flips:
-            probabilities = probabilities.flip(flips)
+        probabilities = scored(engine(windows.flip(flips))).flip(flips)
         if 2 in flips and pairs:
             probabilities = probabilities[:, _swapped(probabilities.shape[1], pairs)]
-        total = probabilities if total is None else total + probabilities
-    if total is None:  # pragma: no cover - there is always the unmirrored one
-        raise ValueError("no mirrorings")
-    return total / len(mirrorings)
+        total += probabilities
+    return total.div_(1 + len(mirrorings))
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """In place over the classes: with a hundred of them, each copy of a window is a gigabyte."""
+    logits.sub_(logits.amax(1, keepdim=True)).exp_()
+    return logits.div_(logits.sum(1, keepdim=True))
+
+
+def _unchanged(logits: Tensor) -> Tensor:
+    return logits
 
 
 def _swapped(classes: int, pairs: tuple[tuple[int, int], ...]) -> list[int]:
@@ -96,15 +159,16 @@ def _swapped(classes: int, pairs: tuple[tuple[int, int], ...]) -> list[int]:
     return order
 
 
-def _pad_to_window(image: Tensor, size: Size) -> tuple[Tensor, Size]:
-    missing = [max(0, w - n) for n, w in zip(image.shape[1:], size, strict=True)]
+def _pad_to_window(image: Tensor, plan: WindowPlan) -> tuple[Tensor, Size]:
+    missing = [max(0, w - n) for n, w in zip(image.shape[1:], plan.size, strict=True)]
     lead = (missing[0] // 2, missing[1] // 2, missing[2] // 2)
     if not any(missing):
         return image, lead
     pads = [
         pad for m, first in zip(reversed(missing), reversed(lead), strict=True) for pad in (first, m - first)
     ]
-    return torch.nn.functional.pad(image, pads, value=float(image.min())), lead
+    value = 0.0 if plan.pad_with_zero else float(image.min())
+    return torch.nn.functional.pad(image, pads, value=value), lead
 
 
 def _without_padding(
@@ -117,23 +181,3 @@ def _without_padding(
     end = min(first + slab.shape[axis + 1], lead[axis] + shape[axis])
     if end > begin:
         yield begin - lead[axis], slab.narrow(axis + 1, begin - first, end - begin)
-
-
-def _advance(buffer: Tensor, by: int, dim: int) -> Tensor:
-    """Drop the first ``by`` planes and open as many empty ones at the end."""
-    length = buffer.shape[dim]
-    if by >= length:
-        return torch.zeros_like(buffer)
-    kept = buffer.narrow(dim, by, length - by)
-    empty = torch.zeros_like(buffer.narrow(dim, 0, by))
-    return torch.cat([kept, empty], dim)
-
-
-def _with(shape: Size, axis: int, length: int) -> Size:
-    changed = [length if index == axis else n for index, n in enumerate(shape)]
-    return changed[0], changed[1], changed[2]
-
-
-def _batches(windows: list[Size], size: int) -> Iterator[list[Size]]:
-    for start in range(0, len(windows), size):
-        yield windows[start : start + size]

@@ -27,6 +27,9 @@ class WindowPlan:
     blend: str = "gaussian"
     batch_size: int = 1
     mirror: bool = False
+    mirror_axes: tuple[int, ...] = (0, 1, 2)
+    average_logits: bool = False
+    pad_with_zero: bool = False
 
 
 def plan_windows(experiment: Experiment, inference: InferenceConfig | None = None) -> WindowPlan:
@@ -55,6 +58,9 @@ def plan_windows(experiment: Experiment, inference: InferenceConfig | None = Non
         blend=chosen.blend,
         batch_size=chosen.batch_size,
         mirror=chosen.mirror,
+        mirror_axes=tuple("ijk".index(axis) for axis in chosen.mirror_axes),
+        average_logits=chosen.average == "logits",
+        pad_with_zero=chosen.padding == "zero",
     )
 
 
@@ -84,12 +90,14 @@ def blend_weights(size: Size, blend: str) -> Float32[Tensor, "I J K"]:
     """Weight of each voxel of a window: one, or a Gaussian of sigma = size / 8 (Isensee 2021).
 
     The smallest weight is a thousandth of the largest: a corner that only one window sees still counts.
+    ``nnunet``: about voxel size // 2, and bounded by the smallest half-precision number of a peak of 10.
     """
     if blend == "constant":
         return torch.ones(size)
     axes = []
     for n in size:
-        position = torch.arange(n, dtype=torch.float32) - (n - 1) / 2
+        centre = n // 2 if blend == "nnunet" else (n - 1) / 2
+        position = torch.arange(n, dtype=torch.float32) - centre
         axes.append(torch.exp(-0.5 * (position / max(n / 8, 0.5)) ** 2))
     weights = axes[0][:, None, None] * axes[1][None, :, None] * axes[2][None, None, :]
-    return (weights / weights.max()).clamp_min(1e-3)
+    return (weights / weights.max()).clamp_min(6e-9 if blend == "nnunet" else 1e-3)

@@ -1,5 +1,6 @@
 """Volumes in and out of files, the only room that knows formats. One affine rule, one axis convention."""
 
+from medseg.files import sweep_temporary
 from medseg.io.dicom_series import Series, find_series, is_dicom_folder
 from medseg.io.paths import VOLUME_SUFFIXES, is_volume_file, volume_stem
 from medseg.io.read import read_geometry, read_label, read_volume
@@ -14,6 +15,7 @@ __all__ = [
     "read_geometry",
     "read_label",
     "read_volume",
+    "sweep_temporary",
     "volume_stem",
     "write_volume",
 ]

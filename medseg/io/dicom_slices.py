@@ -1,48 +1,32 @@
 """What DICOM headers say of each slice: its place, size and rescale. Headers only, no pixels."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pydicom
+from pydicom import uid as uids
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-DICOM_ERRORS = (
-    InvalidDicomError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)  # what pydicom and its decoders raise on damaged or foreign files
+from medseg.errors import Code
+from medseg.io.dicom_fault import Fault, FaultError
+from medseg.io.dicom_file import DICOM_ERRORS
+from medseg.io.dicom_rescale import rescale_of
 
-_TAGS = [
-    "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "ImageType",
-    "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "Rows", "Columns", "NumberOfFrames",
-    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "SamplesPerPixel", "BitsStored",
-    "PixelRepresentation", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-]  # fmt: skip
-_NOT_SCANS = frozenset({"SEG", "SM", "SR", "PR", "KO", "DX", "CR", "MG", "US", "XC", "OT", "REG", "RTIMAGE"})
-
-_SCAN_CLASSES = frozenset(
-    {
-        pydicom.uid.CTImageStorage,
-        pydicom.uid.EnhancedCTImageStorage,
-        pydicom.uid.LegacyConvertedEnhancedCTImageStorage,
-        pydicom.uid.MRImageStorage,
-        pydicom.uid.EnhancedMRImageStorage,
-        pydicom.uid.LegacyConvertedEnhancedMRImageStorage,
-        pydicom.uid.PositronEmissionTomographyImageStorage,
-        pydicom.uid.EnhancedPETImageStorage,
-    }
+_NATIVE_SYNTAXES = frozenset(
+    {uids.ImplicitVRLittleEndian, uids.ExplicitVRLittleEndian, uids.ExplicitVRBigEndian}
 )
+_LARGEST_SIDE = 16384
+_UNCHECKED_BYTES = 16 << 20  # compressed slices of at most this size need no look at their ratio
+_LARGEST_RATIO = 1100  # deflate's own limit; what medical codecs reach on real slices is far below
+_COSINE_TOLERANCE = 2e-3  # cosines written with three decimals
+
+_GEOMETRY_TAGS = {
+    "ImageOrientationPatient": "(0020,0037)",
+    "ImagePositionPatient": "(0020,0032)",
+    "PixelSpacing": "(0028,0030)",
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +34,10 @@ class Slice:
     """One image plane, in DICOM's own terms: LPS millimetres, ``(row, column)`` order in ``spacing_mm``.
 
     ``row_cosine`` is the direction along a row (column index grows), ``column_cosine`` that down a column.
+    ``rescaled`` tells whether the header has a slope and an intercept, or the stored values hold.
     """
 
-    file: Path
+    file: Path = field(repr=False)  # its name may be a patient's
     frame: int
     row_cosine: tuple[float, float, float]
     column_cosine: tuple[float, float, float]
@@ -60,70 +45,72 @@ class Slice:
     spacing_mm: tuple[float, float]
     rows: int
     columns: int
+    rescaled: bool
     slope: float
     intercept: float
     stored_range: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Header:
-    """One DICOM file of a scan: its series, and its slices."""
+def planes_of(path: Path, dataset: Dataset, frames: int) -> Iterator[Slice]:
+    """The planes of an image file.
 
-    uid: str
-    number: int | None
-    description: str
-    modality: str
-    localizer: bool
-    slices: tuple[Slice, ...]
-
-
-def looks_like_dicom(path: Path) -> bool:
-    """Whether ``path`` has the DICM mark of DICOM part 10 files at byte 128."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def read_header(path: Path) -> Header | None:
-    """The header of a scan's file; None for other objects (SEG, RTSTRUCT, reports, slides, projections)."""
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-    modality = str(dataset.get("Modality") or "")
-    sop_class = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
-    if not sop_class or (sop_class in _SCAN_CLASSES and not dataset.get("Rows")):
-        raise EOFError("header cut off")  # pydicom reads to the end of a truncated header without a word
-    if modality in _NOT_SCANS or not dataset.get("Rows") or int(dataset.get("SamplesPerPixel") or 1) != 1:
-        return None
-    slices = tuple(
-        _frames(path, dataset) if dataset.get("PerFrameFunctionalGroupsSequence") else _single(path, dataset)
-    )
-    if not slices:
-        return None
-    number = dataset.get("SeriesNumber")
-    return Header(
-        uid=str(dataset.get("SeriesInstanceUID") or ""),
-        number=None if number is None else int(number),
-        description=str(dataset.get("SeriesDescription") or ""),
-        modality=modality,
-        localizer="LOCALIZER" in [str(word).upper() for word in _words(dataset.get("ImageType"))],
-        slices=slices,
-    )
-
-
-def _single(path: Path, dataset: Dataset) -> Iterator[Slice]:
-    if int(dataset.get("NumberOfFrames") or 1) == 1 and all(
-        dataset.get(tag) for tag in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
-    ):
+    Raises:
+        FaultError: for what the header lacks or cannot mean; what is in ``DICOM_ERRORS`` for damaged values.
+    """
+    _require_readable_pixels(path, dataset, frames)
+    if dataset.get("PerFrameFunctionalGroupsSequence"):
+        yield from _frames(path, dataset, frames)
+    elif frames == 1:
         yield _slice(path, 0, dataset, (dataset, dataset, dataset, dataset))
+    else:
+        raise FaultError(
+            Fault(
+                Code.UNSUPPORTED,
+                f"{frames} frames in one file without the place of each",
+                "export it as enhanced or single-frame DICOM",
+            )
+        )
 
 
-def _frames(path: Path, dataset: Dataset) -> Iterator[Slice]:
+def frames_of(dataset: Dataset) -> int:
+    told = dataset.get("NumberOfFrames")
+    return 1 if told in (None, "") else int(told)
+
+
+def pixel_bytes(dataset: Dataset, frames: int) -> int:
+    """What the header declares, uncompressed."""
+    return int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("BitsAllocated") or 16) // 8 * frames
+
+
+def _require_readable_pixels(path: Path, dataset: Dataset, frames: int) -> None:
+    rows, columns, bits = int(dataset.Rows), int(dataset.Columns), int(dataset.get("BitsAllocated") or 16)
+    stored = int(dataset.get("BitsStored") or bits)
+    if not (0 < rows <= _LARGEST_SIDE and 0 < columns <= _LARGEST_SIDE) or frames < 1:
+        raise FaultError(Fault(Code.DICOM_HEADER, f"{frames} frames of {rows}x{columns} pixels declared"))
+    if bits not in {8, 16, 32} or stored > bits or int(dataset.get("HighBit") or stored - 1) != stored - 1:
+        raise FaultError(
+            Fault(Code.UNSUPPORTED, f"pixels of {stored} bits in {bits}", "convert the series to .nii.gz")
+        )
+    declared, held = pixel_bytes(dataset, frames), path.stat().st_size
+    native = dataset.file_meta.TransferSyntaxUID in _NATIVE_SYNTAXES
+    if held < declared if native else declared > max(_UNCHECKED_BYTES * frames, _LARGEST_RATIO * held):
+        raise FaultError(
+            Fault(
+                Code.DICOM_PIXELS,
+                f"{declared} bytes of pixels declared and {held} in the file, cut off or damaged",
+            )
+        )
+
+
+def _frames(path: Path, dataset: Dataset, frames: int) -> Iterator[Slice]:
     """The planes of an enhanced (multi-frame) file, whose values are shared or stand with each frame."""
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for number, own in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    if len(groups) != frames:
+        raise FaultError(
+            Fault(Code.DICOM_HEADER, f"{frames} frames declared and the places of {len(groups)} given")
+        )
+    for number, own in enumerate(groups):
         parts = tuple(
             (own.get(name) or shared.get(name) or [Dataset()])[0]
             for name in (
@@ -140,30 +127,55 @@ def _slice(
     path: Path, frame: int, dataset: Dataset, parts: tuple[Dataset, Dataset, Dataset, Dataset]
 ) -> Slice:
     orientation, position, measures, values = parts
-    if values.get("ModalityLUTSequence"):
-        raise NotImplementedError("a modality lookup table")
-    cosines = [float(c) for c in orientation.ImageOrientationPatient]
-    x, y, z = (float(p) for p in position.ImagePositionPatient)
-    between_rows, between_columns = (float(s) for s in measures.PixelSpacing)
-    bits, signed = int(dataset.get("BitsStored") or 16), bool(dataset.get("PixelRepresentation"))
+    cosines = _numbers(orientation, "ImageOrientationPatient", 6)
+    x, y, z = _numbers(position, "ImagePositionPatient", 3)
+    between_rows, between_columns = _numbers(measures, "PixelSpacing", 2)
+    if not (between_rows > 0 and between_columns > 0):
+        raise _unusable("PixelSpacing")
+    row, column = (cosines[0], cosines[1], cosines[2]), (cosines[3], cosines[4], cosines[5])
+    _require_right_angle(row, column)
+    rescaled, slope, intercept = rescale_of(dataset, values)
+    bits = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 16)
+    signed = bool(dataset.get("PixelRepresentation"))
     return Slice(
         file=path,
         frame=frame,
-        row_cosine=(cosines[0], cosines[1], cosines[2]),
-        column_cosine=(cosines[3], cosines[4], cosines[5]),
+        row_cosine=row,
+        column_cosine=column,
         position_mm=(x, y, z),
         spacing_mm=(between_rows, between_columns),
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
-        slope=_number(values.get("RescaleSlope"), 1.0),
-        intercept=_number(values.get("RescaleIntercept"), 0.0),
+        rescaled=rescaled,
+        slope=slope,
+        intercept=intercept,
         stored_range=(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1),
     )
 
 
-def _number(value: Any, default: float) -> float:
-    return default if value is None or value == "" else float(value)
+def _numbers(dataset: Dataset, name: str, count: int) -> list[float]:
+    try:
+        value: Any = dataset.get(name)
+        if value in (None, ""):
+            raise FaultError(Fault(Code.DICOM_GEOMETRY, f"no {name} {_GEOMETRY_TAGS[name]}"))
+        numbers = [float(one) for one in value]
+    except DICOM_ERRORS:
+        raise _unusable(name) from None
+    if len(numbers) != count or not all(math.isfinite(one) for one in numbers):
+        raise _unusable(name)
+    return numbers
 
 
-def _words(value: Any) -> list[Any]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
+def _unusable(name: str) -> FaultError:
+    return FaultError(Fault(Code.DICOM_GEOMETRY, f"a {name} {_GEOMETRY_TAGS[name]} that is none"))
+
+
+def _require_right_angle(row: tuple[float, float, float], column: tuple[float, float, float]) -> None:
+    along = sum(r * c for r, c in zip(row, column, strict=True))
+    if max(abs(math.hypot(*row) - 1), abs(math.hypot(*column) - 1), abs(along)) > _COSINE_TOLERANCE:
+        raise FaultError(
+            Fault(
+                Code.DICOM_GEOMETRY,
+                "an ImageOrientationPatient (0020,0037) that is not two unit vectors at a right angle",
+            )
+        )

@@ -1,35 +1,25 @@
 """Reading NIfTI-1 and NIfTI-2 (.nii, .nii.gz): nibabel decodes the header, the rules are our own.
 
-The affine is the sform when its code is positive, else the qform. When a file has both and they do not agree
-within a tenth of a voxel, nobody knows which one is true: the file is refused unless the caller chooses.
 Source: https://nifti.nimh.nih.gov/nifti-1 (fields), and the NIfTI-2 header of 2011.
 """
 
 from dataclasses import dataclass
 from math import isfinite, prod
 from pathlib import Path
-from typing import Literal
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float64
 from nibabel.spatialimages import HeaderDataError
 
 from medseg.errors import Code, VolumeError
+from medseg.io.nifti_forms import Orientation, chosen_geometry, stated_geometries
 from medseg.io.paths import require_regular_file
 from medseg.io.payload import Payload, coding_of, read_voxels, require_possible
 from medseg.io.values import as_supported, rescaled
 from medseg.volume import Geometry, Shape, Volume
 
-Orientation = Literal["agreed", "sform", "qform", "pixdim"]
-
-_MM_PER_UNIT = {
-    0: 1.0,
-    1: 1000.0,
-    2: 1.0,
-    3: 0.001,
-}  # unknown (taken as mm, as everybody does), m, mm, micron
-_AGREE_VOXELS = 0.1
+_NIFTI2_LINE_ENDS = b"\0\r\n\x1a\n"
+_LARGEST_OFFSET = 1 << 26  # extensions before the voxels are text; more is made to be waited for
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ def read_nifti(path: Path, orientation: Orientation = "agreed") -> Volume:
     size, coding = require_regular_file(path), coding_of(path)
     with Payload(path, coding) as payload:
         header = _read_header(payload, path.name, size, coding, orientation)
-        payload.read(header.offset - payload.consumed)
+        payload.skip(header.offset - payload.consumed)
         stored = read_voxels(payload, path.name, header.geometry.shape, header.dtype)
     return Volume(rescaled(as_supported(stored), header.slope, header.intercept), header.geometry)
 
@@ -64,20 +54,29 @@ def read_nifti_geometry(path: Path, orientation: Orientation = "agreed") -> Geom
         return _read_header(payload, path.name, size, coding, orientation).geometry
 
 
+def read_nifti_forms(path: Path) -> list[Geometry]:
+    """The grid of a NIfTI file by its sform and by its qform, as far as it has them."""
+    with Payload(path, coding_of(path)) as payload:
+        fields = _decode(payload, path.name)
+    return stated_geometries(fields, _shape(fields, path.name))
+
+
 def _read_header(
     payload: Payload, name: str, size: int, coding: int, orientation: Orientation
 ) -> NiftiHeader:
     fields = _decode(payload, name)
     shape, dtype = _shape(fields, name), _dtype(fields, name)
     offset = float(fields["vox_offset"])
-    if not (isfinite(offset) and offset.is_integer() and int(fields["sizeof_hdr"]) <= offset < 2**31):
+    if not (
+        isfinite(offset) and offset.is_integer() and int(fields["sizeof_hdr"]) <= offset <= _LARGEST_OFFSET
+    ):
         raise VolumeError(
             Code.HEADER, f"{name}: damaged header, voxels declared at byte {offset}; export the file anew"
         )
-    require_possible(name, prod(shape) * dtype.itemsize, size - (0 if coding else int(offset)), coding)
+    require_possible(name, int(offset) + prod(shape) * dtype.itemsize, size, coding)
     slope, intercept = _rescale(fields, name)
     try:
-        geometry = _geometry(fields, shape, orientation)
+        geometry = chosen_geometry(fields, shape, orientation)
     except VolumeError as error:
         raise error.about(name) from None
     return NiftiHeader(geometry, dtype, int(offset), slope, intercept)
@@ -110,6 +109,8 @@ def _decode(payload: Payload, name: str) -> nib.Nifti1Header:
         raise VolumeError(
             Code.NO_ORIENTATION, f"{name}: an Analyze file, which has no orientation; convert it to NIfTI"
         )
+    if magic == b"n+2" and block[7:12] != _NIFTI2_LINE_ENDS:
+        raise VolumeError(Code.DAMAGED, f"{name}: damaged by a transfer as text; copy it anew, as binary")
     return fields
 
 
@@ -120,13 +121,11 @@ def _shape(fields: nib.Nifti1Header, name: str) -> Shape:
     shape = dims[1 : dims[0] + 1]
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
-    if len(shape) > 3:
+    if len(shape) != 3:
         size = "x".join(str(n) for n in shape)
-        raise VolumeError(
-            Code.NOT_3D, f"{name}: {len(shape)}-D ({size}), one 3-D volume expected; extract one volume of it"
-        )
-    i, j, k = [*shape, 1, 1][:3]
-    return i, j, k
+        fix = "extract one volume of it" if len(shape) > 3 else "give the volume that the slice is of"
+        raise VolumeError(Code.NOT_3D, f"{name}: {len(shape)}-D ({size}), one 3-D volume expected; {fix}")
+    return shape[0], shape[1], shape[2]
 
 
 def _dtype(fields: nib.Nifti1Header, name: str) -> np.dtype:
@@ -161,57 +160,3 @@ def _rescale(fields: nib.Nifti1Header, name: str) -> tuple[float, float]:
             f"{name}: rescale slope {slope} and intercept {intercept}, finite ones expected; export it anew",
         )
     return slope, intercept
-
-
-def _geometry(fields: nib.Nifti1Header, shape: Shape, orientation: Orientation) -> Geometry:
-    codes = {"sform": int(fields["sform_code"]), "qform": int(fields["qform_code"]), "pixdim": 1}
-    if orientation != "agreed":
-        if codes[orientation] <= 0:
-            raise VolumeError(
-                Code.NO_ORIENTATION,
-                f"has no {orientation} (code 0), which was asked for; choose the other one",
-            )
-        return _one_geometry(fields, shape, orientation)
-    present = [form for form in ("sform", "qform") if codes[form] > 0]
-    if not present:
-        raise VolumeError(
-            Code.NO_ORIENTATION,
-            "no orientation (sform and qform codes are 0); write an sform into its header, "
-            "or allow geometry pixdim (first voxel at 0, axes to Right, Anterior, Superior)",
-        )
-    found = [_one_geometry(fields, shape, form) for form in present]
-    if len(found) == 2:
-        _require_agreement(*found)
-    return found[0]
-
-
-def _one_geometry(fields: nib.Nifti1Header, shape: Shape, form: str) -> Geometry:
-    try:
-        if form == "sform":
-            affine = fields.get_sform()
-        elif form == "qform":
-            affine = fields.get_qform()
-        else:
-            affine = np.diag([*(float(s) for s in fields["pixdim"][1:4]), 1.0])
-    except (HeaderDataError, ValueError, FloatingPointError):
-        raise VolumeError(
-            Code.AFFINE, f"its {form} is not valid; repair the header, or choose the other form"
-        ) from None
-    unit = int(fields["xyzt_units"]) & 0x07
-    if unit not in _MM_PER_UNIT:
-        raise VolumeError(Code.UNIT, f"unknown unit of length {unit}; write millimetres into the header")
-    return Geometry(shape, _scaled(np.asarray(affine, dtype=np.float64), _MM_PER_UNIT[unit]))
-
-
-def _scaled(affine: Float64[np.ndarray, "4 4"], mm: float) -> Float64[np.ndarray, "4 4"]:
-    return np.asarray(np.diag([mm, mm, mm, 1.0]) @ affine, dtype=np.float64)
-
-
-def _require_agreement(sform: Geometry, qform: Geometry) -> None:
-    distance = sform.displacement_mm(qform)
-    if distance > _AGREE_VOXELS * min(*sform.spacing_mm, *qform.spacing_mm):
-        raise VolumeError(
-            Code.FORMS_DISAGREE,
-            f"sform and qform are {distance:.3g} mm apart and cannot both be true; "
-            "repair the header, or choose geometry sform or qform",
-        )

@@ -1,12 +1,14 @@
 """The one safe reader: whatever the format, the same axes, the same RAS+ affine, the same refusals."""
 
+import os
 from pathlib import Path
 
 from medseg.errors import Code, VolumeError
 from medseg.io.dicom import read_dicom, read_dicom_geometry
-from medseg.io.dicom_slices import looks_like_dicom
+from medseg.io.dicom_file import looks_like_dicom
 from medseg.io.itk import read_itk, read_itk_geometry
-from medseg.io.nifti import Orientation, read_nifti, read_nifti_geometry
+from medseg.io.nifti import read_nifti, read_nifti_geometry
+from medseg.io.nifti_forms import Orientation
 from medseg.io.paths import ITK_SUFFIXES, NIFTI_SUFFIXES, VOLUME_SUFFIXES, require_regular_file, volume_suffix
 from medseg.io.values import NonFinite, require_finite, whole_numbers
 from medseg.volume import Geometry, Volume
@@ -22,9 +24,9 @@ def read_volume(
     """The volume of a NIfTI, NRRD or MetaImage file, of a DICOM folder, or of the series of one DICOM file.
 
     Args:
-        geometry: which affine of a NIfTI file holds. ``"agreed"``: the sform, else the qform, and when there
-            are both they must agree within 0.1 voxel. ``"sform"``, ``"qform"``: that one. ``"pixdim"``: the
-            spacing alone, for files without any orientation.
+        geometry: which affine of a NIfTI file holds. ``"agreed"``: the sform, else the qform; the qform,
+            or the voxel sizes beside a lone sform, must tell the same within 0.1 voxel. ``"sform"``,
+            ``"qform"``: that one. ``"pixdim"``: the spacing alone, for files without any orientation.
         nonfinite: ``"zero"`` replaces NaN and infinite voxels by 0, and logs how many.
         series_uid: which DICOM series of a folder with several.
 
@@ -76,7 +78,7 @@ def read_geometry(
 
 def _format(path: Path) -> str:
     suffix = volume_suffix(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir fails for a name that is too long
         return "dicom"
     require_regular_file(path)
     if suffix in NIFTI_SUFFIXES:

@@ -25,7 +25,9 @@ def smallest_integer(lowest: int, highest: int) -> np.dtype:
     for kind in _SIGNED if lowest < 0 else _UNSIGNED:
         if np.iinfo(kind).min <= lowest and highest <= np.iinfo(kind).max:
             return np.dtype(kind)
-    raise VolumeError(Code.CANNOT_STORE, f"whole numbers from {lowest} to {highest} fit no integer type")
+    raise VolumeError(
+        Code.CANNOT_STORE, f"whole numbers from {lowest} to {highest} fit no integer type; give smaller ones"
+    )
 
 
 def narrowed(array: Voxels) -> Voxels:
@@ -56,8 +58,9 @@ def rescaled(array: Voxels, slope: float, intercept: float) -> Voxels:
             whole += whole.dtype.type(intercept)
             return whole
     result = np.empty(array.shape, dtype=np.float32, order="F")
-    for k in range(array.shape[2]):  # by slice: float64 inside, without a float64 volume
-        result[:, :, k] = array[:, :, k].astype(np.float64) * slope + intercept
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found as infinite afterwards
+        for k in range(array.shape[2]):  # by slice: float64 inside, without a float64 volume
+            result[:, :, k] = array[:, :, k].astype(np.float64) * slope + intercept
     return result
 
 

@@ -79,12 +79,12 @@ def _layout(config: UNetConfig | VNetConfig, size: tuple[int, ...], axes: str) -
 
 
 def _build_unet(config: UNetConfig, inputs: int, classes: int, layout: Layout) -> UNet:
-    count = config.blocks
+    count, back = config.blocks, config.decoder_blocks
     shape = UNetShape(
         layout=layout,
         channels=config.channels,
         blocks=(count,) * layout.depth if isinstance(count, int) else count,
-        decoder_blocks=config.decoder_blocks,
+        decoder_blocks=(back,) * (layout.depth - 1) if isinstance(back, int) else back,
         residual=config.residual,
         max_pooling=config.downsample == "max",
         linear_upsampling=config.upsample == "linear",

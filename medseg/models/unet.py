@@ -18,12 +18,13 @@ from medseg.models.layout import Layout
 
 @dataclass(frozen=True)
 class UNetShape:
-    """Everything but inputs and outputs; ``channels`` and ``blocks`` are one a stage, finest first."""
+    """Everything but inputs and outputs; ``channels``, ``blocks`` and ``decoder_blocks`` are one a stage,
+    finest first."""
 
     layout: Layout
     channels: Sequence[int]
     blocks: Sequence[int]
-    decoder_blocks: int = 2
+    decoder_blocks: Sequence[int]
     residual: bool = False
     max_pooling: bool = False
     linear_upsampling: bool = False
@@ -57,7 +58,7 @@ class UNet(nn.Module):
             upsample = blocks.LinearUpsample if shape.linear_upsampling else blocks.transposed_conv
             self.upsamples.append(upsample(style.dims, below, up, layout.strides[stage + 1]))
             self.decoder.append(
-                _conv_stage(style, [up + skip] + [skip] * shape.decoder_blocks, layout.kernels[stage])
+                _conv_stage(style, [up + skip] + [skip] * shape.decoder_blocks[stage], layout.kernels[stage])
             )
             if shape.deep_supervision or stage == 0:
                 self.heads.append(blocks.conv_1x1(style.dims, skip, classes))

@@ -1,11 +1,15 @@
 """The report of a folder of masks against a folder of references."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from medseg.config.data import Reading
 from medseg.config.inference import EvaluationConfig
+from medseg.data.regrid import PlacedLabel, place_label
 from medseg.errors import Code, CohortError, MedsegError
 from medseg.evaluation import FailedCase, Pair, Summary, match_pairs
 from medseg.files import write_json_atomically
@@ -16,68 +20,97 @@ from medseg.volume import Volume
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How masks are compared with references.
+
+    Attributes:
+        labels: structure to value; None takes every value that the references hold.
+        missing: ``not_contoured`` when a structure without a voxel in a reference was not drawn there.
+        reading: what may be forgiven in the files; ``resample_labels`` puts a mask onto its reference's grid.
+    """
+
+    labels: dict[str, int] | None = None
+    config: EvaluationConfig = field(default_factory=EvaluationConfig)
+    missing: str = "absent"
+    reading: Reading = field(default_factory=Reading)
+
+
 def report_on_folders(
     predictions: Path,
     references: Path,
     out: Path,
+    comparison: Comparison = Comparison(),
     *,
-    labels: dict[str, int] | None = None,
-    config: EvaluationConfig = EvaluationConfig(),  # noqa: B008 - frozen
     images: Path | None = None,
-    missing: str = "absent",
     progress: Progress | None = None,
 ) -> Summary:
-    """Score pairs found by name; write cases.csv, summary.json and report.html into ``out``.
+    """Score pairs found by name; write cases.csv, summary.json, evaluation.json and report.html into ``out``.
 
     Args:
-        labels: structure to value; None takes every value that the references hold.
         images: the scans behind the masks, for the pictures: a file, or a folder with the same names.
-        missing: ``not_contoured`` when a structure without a voxel in a reference was not drawn there.
 
     Raises:
         CohortError: nothing can be paired, or no reference holds a structure.
     """
     pairs = match_pairs(predictions, references)
-    chosen = labels or _labels_found(pairs)
-    scored = ScoredCases(chosen, config)
+    labels = comparison.labels or _labels_found(pairs, comparison.reading)
+    scored = ScoredCases(labels, comparison.config)
     scans = _scans(images)
+    grids: dict[str, str] = {}
     for done, pair in enumerate(pairs):
         if progress is not None:
             progress(pair.case, done, len(pairs))
-        _score_pair(scored, pair, scans.get(pair.case), missing)
+        placed = _score_pair(scored, pair, scans.get(pair.case), comparison)
+        if placed is not None and placed.noteworthy:
+            grids[pair.case] = str(placed)
     if progress is not None:
         progress("", len(pairs), len(pairs))
-    record = {
+    record: dict[str, Any] = {
         "predictions": str(predictions),
         "references": str(references),
-        "labels": chosen,
-        "missing": missing,
+        "labels": labels,
+        "missing": comparison.missing,
+        "reading": comparison.reading.model_dump(mode="json"),
+        "predictions_off_the_grid": grids,
     }
     write_json_atomically(out / "evaluation.json", record)
     return scored.write(out, title=f"{predictions.name} against {references.name}", provenance=record)
 
 
-def _score_pair(scored: ScoredCases, pair: Pair, scan: Path | None, missing: str) -> None:
+def _score_pair(
+    scored: ScoredCases, pair: Pair, scan: Path | None, comparison: Comparison
+) -> PlacedLabel | None:
+    """The prediction as it was compared, or None where the case failed."""
     reference: Volume | None = None
     known: dict[str, bool] | None = None
+    told = comparison.reading
     try:
-        reference = read_label(pair.reference)
-        if missing == "not_contoured":
+        reference = read_label(pair.reference, geometry=told.geometry)
+        if comparison.missing == "not_contoured":
             values = set(np.unique(reference.array).tolist())
             known = {name: value in values for name, value in scored.labels.items()}
         if pair.prediction is None:
             raise CohortError(Code.PAIRING, "no prediction for this reference")
-        mask = read_label(pair.prediction)
-        image = read_volume(scan) if scan is not None else None
-        scored.add(pair.case, pair.case, mask, reference, image=image, known=known)
+        placed = place_label(
+            read_label(pair.prediction, geometry=told.geometry),
+            reference.geometry,
+            f"case {pair.case}: reference and prediction",
+            resample=told.resample_labels,
+            option="--resample-labels",
+        )
+        image = read_volume(scan, geometry=told.geometry) if scan is not None else None
+        scored.add(pair.case, pair.case, placed.label, reference, image=image, known=known)
     except MedsegError as error:
         scored.add_failure(FailedCase(pair.case, pair.case, "; ".join(error.told)), reference, known)
+        return None
+    return placed
 
 
-def _labels_found(pairs: Sequence[Pair]) -> dict[str, int]:
+def _labels_found(pairs: Sequence[Pair], reading: Reading) -> dict[str, int]:
     values: set[int] = set()
     for pair in pairs:
-        values |= set(np.unique(read_label(pair.reference).array).tolist())
+        values |= set(np.unique(read_label(pair.reference, geometry=reading.geometry).array).tolist())
     found = {f"label {value}": int(value) for value in sorted(values) if value != 0}
     if not found:
         raise CohortError(

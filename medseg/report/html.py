@@ -1,8 +1,6 @@
 """The report as one HTML file that needs nothing else, and that no name in it can change."""
 
 import json
-import os
-import tempfile
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -11,9 +9,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medseg.errors import Code, EnvironmentProblem
 from medseg.evaluation.case import CaseScore, FailedCase
 from medseg.evaluation.statistics import Summary
+from medseg.files import write_text_atomically
 from medseg.report.colours import structure_colour
 from medseg.report.panels import Panel
 from medseg.report.plots import Mark, plot_loss, plot_spread, plot_validation, plot_volumes
@@ -73,7 +71,7 @@ def write_report(
         configuration=configuration.strip(),
         provenance=_as_json(provenance) if provenance else "",
     )
-    _write_atomically(path, text)
+    write_text_atomically(path, text)
     return path
 
 
@@ -176,26 +174,3 @@ def _data_uri(panel: Panel) -> str:
 
 def _as_json(provenance: Mapping[str, object]) -> str:
     return json.dumps(provenance, indent=2, ensure_ascii=False, default=str)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            partial = file.name
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except OSError as error:
-        if partial:
-            Path(partial).unlink(missing_ok=True)
-        raise EnvironmentProblem(
-            Code.CANNOT_WRITE,
-            f"{path}: the report cannot be written ({error.strerror or error}): "
-            "free the disk, or choose another folder",
-        ) from error

@@ -1,15 +1,13 @@
 """Training patches: every draw is a function of (seed, epoch, sample), whichever process makes it."""
 
-import signal
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from jaxtyping import Bool, Float32, UInt8
+from torch.utils.data import Dataset
 
 from medseg.config import Experiment
 from medseg.data import PreparedCache
@@ -19,12 +17,12 @@ from medseg.transforms import ForegroundIndex, build_augmentation, sample_patch,
 
 
 class Sample(TypedDict):
-    """One patch, or a batch of them (then every entry has a leading axis B)."""
+    """One patch, and the index of the case it comes from."""
 
-    image: Tensor
-    label: Tensor
-    known: Tensor
-    case: Tensor
+    image: Float32[np.ndarray, "C i j k"]
+    label: UInt8[np.ndarray, "i j k"]
+    known: Bool[np.ndarray, "L"]
+    case: int
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,9 @@ class PatchDataset(Dataset[Sample]):
             )
             known = torch.tensor(self.cases[chosen].known)
             patch = self._augment(image, label, self.spacing_mm, key=(seed, epoch, sample), known=known)
-        return Sample(image=patch.image, label=patch.label, known=patch.known, case=torch.tensor(chosen))
+        return Sample(
+            image=patch.image.numpy(), label=patch.label.numpy(), known=patch.known.numpy(), case=chosen
+        )
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": {}}  # a worker opens the files itself
@@ -92,40 +92,3 @@ class PatchDataset(Dataset[Sample]):
             foreground = ForegroundIndex.build(arrays["label"])
             self._opened[chosen] = Opened(arrays["image"], arrays["label"], foreground)
         return self._opened[chosen]
-
-
-@dataclass
-class StepSampler(Sampler[list[int]]):
-    """Batches of sample numbers from a step on, without end; sample numbers depend on the step alone."""
-
-    batch_size: int
-    first_step: int = 0
-
-    def __iter__(self) -> Iterator[list[int]]:
-        step = self.first_step
-        while True:
-            yield list(range(step * self.batch_size, (step + 1) * self.batch_size))
-            step += 1
-
-
-def patch_batches(
-    dataset: PatchDataset, batch_size: int, first_batch: int, workers: int, pin: bool
-) -> Iterator[Sample]:
-    """Batches from ``first_batch`` on; the same ones for any number of workers."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: as asked
-        loader = DataLoader(
-            dataset,
-            batch_sampler=StepSampler(batch_size, first_batch),
-            num_workers=workers,
-            prefetch_factor=4 if workers else None,
-            pin_memory=pin,
-            worker_init_fn=_leave_signals_to_the_trainer,
-        )
-        return iter(loader)
-
-
-def _leave_signals_to_the_trainer(_worker: int) -> None:
-    """Ctrl-C and a cluster's TERM reach every process: workers go on until the step in hand is saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """Training: the page that everyone reads."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import assert_never
@@ -13,14 +13,15 @@ from torch import nn
 from medseg.config.training import SGD, AdamW, TrainingConfig
 from medseg.data import PreparedCache
 from medseg.errors import Code, TrainingError
-from medseg.training.dataset import PatchDataset, Sample, patch_batches
+from medseg.training.batches import Batch, naming_dead_workers, patch_batches
+from medseg.training.dataset import PatchDataset
 from medseg.training.interrupt import Interrupted, StopSignals
 from medseg.training.log import Listener, MetricsLog, Step, Validation
 from medseg.training.objective import objective
 from medseg.training.prepare import PreparedCase
 from medseg.training.run_folder import RunFolder
 from medseg.training.schedule import Budget, learning_rate
-from medseg.training.state import Learner, Progress, save_checkpoint, seed_step
+from medseg.training.state import Learner, Progress, seed_step
 from medseg.training.validate import validate
 
 
@@ -59,28 +60,35 @@ def fit(fabric: Fabric, job: Job, learner: Learner, progress: Progress, listener
 
     Raises:
         TrainingError: the loss is not finite.
+        EnvironmentProblem: the disk is full, or a process that loads data was killed.
         Interrupted: a signal came; the checkpoint holds the step it came in.
     """
     clock = Clock(progress)
-    log = MetricsLog(job.run.metrics, job.run.path / "tensorboard", first_step=progress.step)
+    log = MetricsLog(job.run.metrics, job.run.events, first_step=progress.step, first_byte=progress.log_bytes)
     listeners = (log, listener)
-    with StopSignals() as signals, closing(log):
-        for batches in batches_of_steps(job, progress.step):
-            clock.waited()
-            if job.budget.over(progress.step, clock.seconds) or lost_patience(job, progress):
-                break
-            rate = learning_rate(job.config, job.budget.fraction(progress.step, clock.seconds))
-            loss = train_step(fabric, job, learner, batches, rate, progress.step)
-            progress.step, progress.seconds = progress.step + 1, clock.seconds
-            tell_step(job, progress, loss, rate, clock.waiting, listeners)
-            if progress.step % job.validation_interval == 0:
-                run_validation(job, learner, progress, clock, listeners)
-            if signals.received is not None:
-                save_checkpoint(job.run.checkpoint, learner, progress, job.fingerprint)
-                raise Interrupted(signals.received)
-            clock.starts_waiting()
-        if progress.step % job.validation_interval != 0 or progress.best_step < 0:
-            run_validation(job, learner, progress, clock, listeners)
+    steps = batches_of_steps(job, progress.step)
+    with StopSignals() as signals, naming_dead_workers(), closing(log), closing(steps):
+        try:
+            while True:
+                if validation_due(job, progress):
+                    run_validation(job, learner, progress, clock, listeners, signals)
+                    save(job, learner, progress, log)
+                if job.budget.over(progress.step, clock.seconds) or lost_patience(job, progress):
+                    break
+                batches = clock.wait_for(steps)
+                rate = learning_rate(job.config, job.budget.fraction(progress.step, clock.seconds))
+                loss = train_step(fabric, job, learner, batches, rate, progress.step)
+                progress.step, progress.seconds = progress.step + 1, clock.seconds
+                tell_step(job, progress, loss, rate, clock.waiting, listeners)
+                signals.check()
+                if job.run.checkpoints.due(job.config.checkpoint_minutes):
+                    save(job, learner, progress, log)
+            if progress.validated_step < progress.step or progress.best_step < 0:
+                run_validation(job, learner, progress, clock, listeners, signals)
+                save(job, learner, progress, log)
+        except Interrupted:
+            save(job, learner, progress, log)
+            raise
     return progress
 
 
@@ -94,7 +102,7 @@ def tell_step(
 
 
 def train_step(
-    fabric: Fabric, job: Job, learner: Learner, batches: Sequence[Sample], rate: float, step: int
+    fabric: Fabric, job: Job, learner: Learner, batches: Sequence[Batch], rate: float, step: int
 ) -> float:
     """One update of the weights from ``batches`` whose gradients are averaged; returns the mean loss."""
     config = job.config
@@ -128,32 +136,51 @@ def train_step(
     return total
 
 
+def validation_due(job: Job, progress: Progress) -> bool:
+    """Also after a resume, when the run was stopped before or in its validation."""
+    return progress.step % job.validation_interval == 0 and progress.validated_step < progress.step
+
+
 def run_validation(
-    job: Job, learner: Learner, progress: Progress, clock: "Clock", listeners: Sequence[Listener]
+    job: Job,
+    learner: Learner,
+    progress: Progress,
+    clock: "Clock",
+    listeners: Sequence[Listener],
+    signals: StopSignals,
 ) -> None:
-    """Score whole validation volumes, keep the weights if they are the best, and write the checkpoint."""
-    dice = validate(learner.evaluated, job.dataset.experiment, job.validation, job.cache)
+    """Score whole validation volumes, and keep the weights if they are the best.
+
+    Raises:
+        Interrupted: a signal came; nothing is changed, and the resumed run validates again.
+    """
+    dice = validate(learner.evaluated, job.dataset.experiment, job.validation, job.cache, signals.check)
     best = dice["mean"] > progress.best_dice
     if best:
         progress.best_dice, progress.best_step, progress.bad_validations = dice["mean"], progress.step, 0
     else:
         progress.bad_validations += 1
-    progress.seconds = clock.seconds
+    progress.validated_step, progress.seconds = progress.step, clock.seconds
     validation = Validation(progress.step, job.epoch(progress.step), clock.seconds, dice, best)
     for listener in listeners:
         listener.validated(validation)
     if best:
         job.keep(learner.evaluated, progress)
-    save_checkpoint(job.run.checkpoint, learner, progress, job.fingerprint)
 
 
-def batches_of_steps(job: Job, first_step: int) -> Iterator[list[Sample]]:
+def save(job: Job, learner: Learner, progress: Progress, log: MetricsLog) -> None:
+    """The log reaches the disk before the checkpoint that knows its length."""
+    progress.log_bytes = log.sync()
+    job.run.checkpoints.write(learner, progress, job.fingerprint)
+
+
+def batches_of_steps(job: Job, first_step: int) -> Generator[list[Batch], None, None]:
     """For each step from ``first_step`` on, the batches whose gradients it sums."""
     size, together = job.config.batch_size, job.config.accumulate
     pin = job.pin_memory
-    loader = patch_batches(job.dataset, size, first_step * together, job.workers, pin)
-    while True:
-        yield [next(loader) for _ in range(together)]
+    with closing(patch_batches(job.dataset, size, first_step * together, job.workers, pin)) as batches:
+        while True:
+            yield [next(batches) for _ in range(together)]
 
 
 def lost_patience(job: Job, progress: Progress) -> bool:
@@ -166,7 +193,7 @@ class Clock:
 
     def __init__(self, progress: Progress) -> None:
         self._before = progress.seconds
-        self._start = self._mark = time.perf_counter()
+        self._start = time.perf_counter()
         self._waited = 0.0
 
     @property
@@ -177,11 +204,11 @@ class Clock:
     def waiting(self) -> float:
         return self._waited / max(1e-9, time.perf_counter() - self._start)
 
-    def starts_waiting(self) -> None:
-        self._mark = time.perf_counter()
-
-    def waited(self) -> None:
-        self._waited += time.perf_counter() - self._mark
+    def wait_for(self, steps: Iterator[list[Batch]]) -> list[Batch]:
+        start = time.perf_counter()
+        batches = next(steps)
+        self._waited += time.perf_counter() - start
+        return batches
 
 
 def build_optimizer(config: TrainingConfig, network: nn.Module) -> torch.optim.Optimizer:

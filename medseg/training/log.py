@@ -1,12 +1,18 @@
 """What is told while training: to whoever listens, to metrics.jsonl, and to TensorBoard."""
 
 import json
+import logging
+import os
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from medseg.files import write_text_atomically
+from medseg.files import cannot_write
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Plan:
     steps: int | None
     seconds: float | None
     folder: Path
+    first_step: int = 0
+    """Above 0 when a training goes on."""
 
 
 @dataclass(frozen=True)
@@ -83,22 +91,27 @@ class MetricsLog(Silent):
     Wall-clock figures stand under ``seconds`` and ``waiting`` alone; all else repeats bit for bit.
     """
 
-    def __init__(self, metrics: Path, events: Path, *, first_step: int) -> None:
-        _drop_rows_after(metrics, first_step)
-        metrics.parent.mkdir(parents=True, exist_ok=True)
-        self._file = metrics.open("a", encoding="utf-8")
-        with warnings.catch_warnings():
+    def __init__(self, metrics: Path, events: Path, *, first_step: int = 0, first_byte: int = 0) -> None:
+        """Args: first_byte: length of the log when the checkpoint was written; what came later is cut off."""
+        self._metrics, self._folder = metrics, events
+        with _writing(metrics):
+            metrics.parent.mkdir(parents=True, exist_ok=True)
+            self._file = metrics.open("ab", buffering=0)
+            if self._file.tell() < first_byte:
+                log.warning("%s: rows before step %d are missing", metrics, first_step)
+            else:
+                self._file.truncate(first_byte)
+        with warnings.catch_warnings(), _writing(events):
             warnings.simplefilter("ignore")  # TensorBoard's own imports
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - heavy
 
-            self._events = SummaryWriter(str(events), purge_step=first_step or None)
+            self._events = SummaryWriter(str(events), purge_step=first_step + 1)
 
     def stepped(self, step: Step) -> None:
         row = asdict(step)
         row.pop("fraction")
-        self._write(row)
-        self._events.add_scalar("train/loss", step.loss, step.step)
-        self._events.add_scalar("train/learning_rate", step.learning_rate, step.step)
+        scalars = {"train/loss": step.loss, "train/learning_rate": step.learning_rate}
+        self._write(row, scalars, step.step)
 
     def validated(self, validation: Validation) -> None:
         row: dict[str, Any] = {
@@ -107,30 +120,37 @@ class MetricsLog(Silent):
             "seconds": validation.seconds,
         }
         for name, dice in validation.dice.items():
-            key = "validation_dice" if name == "mean" else f"validation_dice/{name}"
-            row[key] = dice
-            self._events.add_scalar(f"validation/dice_{name}", dice, validation.step)
-        self._write(row)
+            row["validation_dice" if name == "mean" else f"validation_dice/{name}"] = dice
+        scalars = {f"validation/dice_{name}": dice for name, dice in validation.dice.items()}
+        self._write(row, scalars, validation.step)
+
+    def sync(self) -> int:
+        """All rows are on the disk when this returns; the length of metrics.jsonl."""
+        with _writing(self._metrics):
+            os.fsync(self._file.fileno())
+            length = self._file.seek(0, os.SEEK_END)
+        with _writing(self._folder):
+            self._events.flush()
+        return length
 
     def close(self) -> None:
         self._file.close()
-        self._events.close()
+        with _writing(self._folder):
+            self._events.close()
 
-    def _write(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+    def _write(self, row: dict[str, Any], scalars: Mapping[str, float], step: int) -> None:
+        with _writing(self._metrics):
+            line = (json.dumps(row) + "\n").encode()
+            while line:
+                line = line[self._file.write(line) :]
+        with _writing(self._folder):
+            for name, value in scalars.items():
+                self._events.add_scalar(name, value, step)
 
 
-def _drop_rows_after(metrics: Path, step: int) -> None:
-    """A resumed run repeats the steps after its checkpoint, so their old rows go."""
-    if not metrics.is_file():
-        return
-    kept = []
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if row.get("step", 0) <= step:
-            kept.append(line)
-    write_text_atomically(metrics, "".join(f"{line}\n" for line in kept))
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from None

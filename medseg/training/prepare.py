@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +59,7 @@ def prepare_cohort(
     def work(case: Case) -> tuple[PreparedCase, set[int]]:
         return _prepare_one(experiment, case, preprocessing, fitted, cache)
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with _threads() as pool:
         for done, (case, future) in enumerate([(c, pool.submit(work, c)) for c in both], start=1):
             try:
                 prepared[case.id], classes = future.result()
@@ -95,6 +96,16 @@ def open_prepared(case: PreparedCase, cache: PreparedCache) -> Prepared:
     label = torch.from_numpy(np.array(arrays["label"]))
     shape = (image.shape[1], image.shape[2], image.shape[3])
     return Prepared(image, label, Geometry(shape, np.array(arrays["affine"])))
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Not waited for when a signal ends the work: what they have in hand appears whole or not at all."""
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _load_all(

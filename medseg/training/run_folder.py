@@ -15,8 +15,10 @@ from typing import Any
 import torch
 
 from medseg.config import Experiment, dump_experiment
-from medseg.errors import Code, UsageError
-from medseg.files import write_json_atomically, write_text_atomically
+from medseg.errors import Code, ModelFileError, UsageError
+from medseg.files import sweep_temporary, write_json_atomically, write_text_atomically
+from medseg.training.checkpoints import Checkpoints
+from medseg.training.lock import FolderLock
 
 _PACKAGES = (
     "medseg",
@@ -40,23 +42,47 @@ class RunFolder:
         self.manifest = path / "manifest.json"
         self.metrics = path / "metrics.jsonl"
         self.model = path / "model.safetensors"
-        self.checkpoint = path / "checkpoints" / "last.safetensors"
+        self.events = path / "tensorboard"
+        self.checkpoints = Checkpoints(path / "checkpoints")
+        self.lock = FolderLock(path)
         self.predictions = path / "predictions"
         self.report = path / "report.html"
         self.cases = path / "cases.csv"
         self.summary = path / "summary.json"
 
     def require_usable(self, *, resume: bool) -> None:
-        """Refuse a folder that holds a run when ``resume`` is off, and one that holds none when it is on."""
-        if resume and not self.checkpoint.is_file():
-            raise UsageError(
-                Code.RUN_FOLDER, f"{self.path}: no checkpoint to resume from: train without --resume"
-            )
+        """Refuse a folder that holds a run when ``resume`` is off; a finished one without checkpoints always.
+
+        A run that was killed before its first checkpoint starts anew when it is resumed.
+        """
         if not resume and self.config.exists():
             raise UsageError(
                 Code.RUN_FOLDER,
                 f"{self.path}: holds a run already: add --resume to go on, or give another -o",
             )
+        if self.read_manifest().get("finished") and not self.checkpoints.files():
+            raise ModelFileError(
+                Code.NO_CHECKPOINT,
+                f"{self.path}: finished, and its checkpoints were removed: train into a new folder",
+            )
+
+    def require_same(self, mark: str) -> None:
+        """Refuse to go on with another configuration or other data than the run was started with."""
+        if self.read_manifest().get("fingerprint", mark) != mark:
+            raise ModelFileError(
+                Code.CHECKPOINT_OTHER,
+                f"{self.path}: the configuration or the data changed since: train into a new folder",
+            )
+
+    @property
+    def reported(self) -> bool:
+        """Whether the run came to its very end, the report."""
+        return bool(self.read_manifest().get("finished")) and self.report.is_file()
+
+    def sweep(self) -> None:
+        """Remove the temporary files of killed processes; call it under the lock."""
+        for folder in (self.path, self.checkpoints.folder, self.predictions):
+            sweep_temporary(folder)
 
     def write_config(self, experiment: Experiment) -> None:
         """The resolved configuration."""
@@ -68,7 +94,7 @@ class RunFolder:
     def read_manifest(self) -> dict[str, Any]:
         try:
             record = json.loads(self.manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return record if isinstance(record, dict) else {}
 
@@ -77,11 +103,14 @@ class RunFolder:
         if not self.metrics.is_file():
             return []
         rows = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics.read_bytes().splitlines():
             try:
-                rows.append(json.loads(line))
-            except ValueError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if not isinstance(row, dict):
+                break
+            rows.append(row)
         return rows
 
 
@@ -101,21 +130,20 @@ def find_runs(runs: Path = Path("runs")) -> list[RunFolder]:
 
 
 def fingerprint(experiment: Experiment, case_keys: Iterable[str]) -> str:
-    """Hash of what decides the weights: configuration (but not when to stop, or where) and data."""
+    """Hash of what decides the weights: configuration (but not the machine's part of it) and data."""
     settings = experiment.model_dump(
         mode="json", exclude={"description": True, "inference": True, "evaluation": True}
     )
-    for key in ("device", "workers"):
+    for key in ("device", "workers", "checkpoint_minutes"):
         settings["training"].pop(key)
     text = json.dumps([settings, sorted(case_keys)], sort_keys=True)
     return sha256(text.encode()).hexdigest()
 
 
-def provenance(command: str) -> dict[str, Any]:
-    """Versions, code state, hardware and command. Nothing of a patient."""
+def provenance() -> dict[str, Any]:
+    """Versions, code state and hardware. Nothing of a patient, and no path."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
         "python": sys.version.split()[0],
         "packages": {name: version(name) for name in _PACKAGES},
         "git": _git_state(),
@@ -130,20 +158,23 @@ def provenance(command: str) -> dict[str, Any]:
 
 
 def _git_state() -> str | None:
-    """Commit of the working folder, with + when files differ from it."""
+    """Commit of the working folder, with + when files may differ from it (by size and time).
+
+    Not ``git status``: it runs programs (a monitor, filters) that the folder's own .git/config names, and a
+    folder of scans may come from anywhere.
+    """
     try:
-        head, changed = (
-            _git(*arguments)
-            for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
+        head = _git("rev-parse", "HEAD")
+        changed = _git("diff-index", "--name-only", "--ignore-submodules=all", "HEAD", "--")
     except (OSError, subprocess.SubprocessError):
         return None
     return head + ("+" if changed else "")
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
+    quiet = {**os.environ, "GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0"}  # nothing is fetched
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=quiet)  # noqa: S603
     return done.stdout.strip()
 
 

@@ -1,21 +1,22 @@
 """Everything a training needs to go on where it stopped, in one safetensors file."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, safe_open, save
+from safetensors.torch import safe_open, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from medseg.errors import Code, ModelFileError
-from medseg.files import write_bytes_atomically
+from medseg.modelfile import checksum
 from medseg.training.ema import EMA
 
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 @dataclass
@@ -23,6 +24,10 @@ class Progress:
     """Where a training is. ``seconds`` counts training and validation, over all starts."""
 
     step: int = 0
+    validated_step: int = 0
+    """The last step whose weights were validated; a training may be stopped before it comes to that."""
+    log_bytes: int = 0
+    """Length of metrics.jsonl: a resumed training cuts off what came later, and writes it again."""
     seconds: float = 0.0
     best_dice: float = -1.0
     best_step: int = -1
@@ -43,8 +48,8 @@ class Learner:
         return self.ema.shadow if self.ema else self.network
 
 
-def save_checkpoint(path: Path, learner: Learner, progress: Progress, fingerprint: str) -> None:
-    """Write atomically; ``fingerprint`` names the configuration that this training belongs to."""
+def pack(learner: Learner, progress: Progress, fingerprint: str) -> bytes:
+    """A checkpoint file; ``fingerprint`` names the configuration and data that the training belongs to."""
     tensors = {f"network.{name}": value for name, value in learner.network.state_dict().items()}
     if learner.ema:
         tensors |= {f"ema.{name}": value for name, value in learner.ema.shadow.state_dict().items()}
@@ -64,30 +69,29 @@ def save_checkpoint(path: Path, learner: Learner, progress: Progress, fingerprin
         "scalars": json.dumps(scalars),
     }
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_bytes_atomically(path, save(copies, header))
+    packed: bytes = save(copies, header | {"sha256": _checksum(header, copies)})
+    return packed
 
 
-def load_checkpoint(path: Path, learner: Learner, fingerprint: str) -> Progress:
-    """Put a checkpoint's values into ``learner``.
+def unpack(path: Path, learner: Learner, fingerprint: str) -> Progress:
+    """Put the values of a checkpoint file into ``learner``, which stays as it is when the file is not whole.
 
     Raises:
-        ModelFileError: missing, damaged, or made with another configuration.
+        ModelFileError: damaged; or of another version, configuration or data.
     """
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-        tensors = load_file(path)
-    except FileNotFoundError:
-        raise ModelFileError(
-            Code.NO_CHECKPOINT, f"{path}: no checkpoint to resume from: train without --resume"
-        ) from None
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(
-            Code.CHECKPOINT_DAMAGED, f"{path}: damaged checkpoint ({error}): train without --resume"
-        ) from None
+        raise ModelFileError(Code.CHECKPOINT_DAMAGED, f"{path}: damaged checkpoint ({error})") from None
     if header.get("format") != _FORMAT:
         raise ModelFileError(
-            Code.CHECKPOINT_OTHER, f"{path}: not a checkpoint of this version: train without --resume"
+            Code.CHECKPOINT_OTHER, f"{path}: not a checkpoint of this version: train into a new folder"
+        )
+    if header.pop("sha256", None) != _checksum(header, tensors):
+        raise ModelFileError(
+            Code.CHECKPOINT_DAMAGED, f"{path}: damaged checkpoint (its checksum does not match)"
         )
     if header["fingerprint"] != fingerprint:
         raise ModelFileError(
@@ -112,6 +116,10 @@ def _lay_out_as_parameters(optimizer: Optimizer) -> None:
         for slot, value in slots.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 slots[slot] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _checksum(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    return checksum(dict(sorted(header.items())), tensors)  # a file does not keep the order of its header
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from medseg.config import Experiment
-from medseg.data import Case, PreparedCache, Split, find_cases, split_cases
+from medseg.data import PreparedCache, Split, find_cases, split_cases
 from medseg.inference.device import choose_device, choose_precision, describe_device
 from medseg.modelfile import ModelFile, save_model
 from medseg.models import build_network
@@ -20,10 +20,10 @@ from medseg.training.dataset import PatchDataset
 from medseg.training.ema import EMA
 from medseg.training.fit import Job, build_optimizer, fit
 from medseg.training.log import Listener, Plan, Silent
-from medseg.training.prepare import PreparedCohort, prepare_cohort
+from medseg.training.prepare import PreparedCase, PreparedCohort, prepare_cohort
 from medseg.training.run_folder import RunFolder, fingerprint, provenance
 from medseg.training.schedule import Budget
-from medseg.training.state import Learner, Progress, load_checkpoint
+from medseg.training.state import Learner, Progress
 
 _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -47,29 +47,40 @@ def train(
 ) -> Trained:
     """Train ``experiment`` into ``run``: model.safetensors, checkpoints, metrics, manifest.
 
+    ``resume`` goes on from the last whole checkpoint, or starts where there is none yet.
+
     Raises:
         CohortError: cases that cannot be used, all of them.
         TrainingError: the loss is not finite.
+        ModelFileError: no checkpoint is whole, or the configuration or the data changed since.
+        EnvironmentProblem: another process trains into ``run``; the disk is full; a worker was killed.
         Interrupted: a signal came; go on with ``resume``.
     """
-    tell = listener or Silent()
-    run.require_usable(resume=resume)
-    simulating = partial(tell.preparing, "simulating")
+    with run.lock():
+        run.require_usable(resume=resume)
+        run.sweep()
+        return _train(experiment, run, resume, listener or Silent(), command)
+
+
+def _train(experiment: Experiment, run: RunFolder, resume: bool, listener: Listener, command: str) -> Trained:
+    simulating = partial(listener.preparing, "simulating")
     cases = find_cases(experiment.data, tuple(experiment.labels), progress=simulating)
     split = split_cases(cases, experiment.data)
     cache = PreparedCache()
-    cohort = prepare_cohort(experiment, split, cache, tell.preparing)
-    run.write_config(experiment)
+    cohort = prepare_cohort(experiment, split, cache, listener.preparing)
     mark = fingerprint(experiment, [case.key for case in (*cohort.train, *cohort.validation)])
-    record = {**provenance(command), "fingerprint": mark, "data": _describe_data(split, cohort)}
+    run.require_same(mark)
+    origin = {**provenance(), "fingerprint": mark}
+    record = {"command": command, **origin, "data": _cases_by_id(split, cohort)}
     run.write_manifest({**record, "finished": False})
+    run.write_config(experiment)
 
     fabric = build_fabric(experiment)
     learner = build_learner(fabric, experiment)
-    progress = load_checkpoint(run.checkpoint, learner, mark) if resume else Progress()
-    job = build_job(fabric, experiment, cohort, cache, run, mark, record)
-    tell.started(describe(job, split, learner, fabric))
-    progress = fit(fabric, job, learner, progress, tell)
+    progress = (run.checkpoints.restore(learner, mark) if resume else None) or Progress()
+    job = build_job(fabric, experiment, cohort, cache, run, {**origin, "data": _data_by_key(split, cohort)})
+    listener.started(describe(job, split, learner, fabric, progress))
+    progress = fit(fabric, job, learner, progress, listener)
     result = {"step": progress.step, "best_step": progress.best_step, "validation_dice": progress.best_dice}
     run.write_manifest({**record, "finished": True, "seconds": progress.seconds, "result": result})
     return Trained(run, split, progress)
@@ -109,9 +120,9 @@ def build_job(
     cohort: PreparedCohort,
     cache: PreparedCache,
     run: RunFolder,
-    mark: str,
-    record: dict[str, Any],
+    origin: dict[str, Any],
 ) -> Job:
+    """``origin`` goes into the model file: how it came about, and nothing of a patient."""
     config = experiment.training
     per_epoch = config.batch_size * config.accumulate
     steps_per_epoch = config.steps_per_epoch or -(-len(cohort.train) // per_epoch)
@@ -123,7 +134,7 @@ def build_job(
 
     def keep(network: nn.Module, progress: Progress) -> None:
         weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-        told = {**record, "step": progress.step, "validation_dice": progress.best_dice}
+        told = {**origin, "step": progress.step, "validation_dice": progress.best_dice}
         save_model(run.model, ModelFile(experiment, cohort.fitted.to_json(), told, weights))
 
     return Job(
@@ -135,7 +146,7 @@ def build_job(
         steps_per_epoch=steps_per_epoch,
         workers=choose_workers(config.workers),
         pin_memory=fabric.device.type == "cuda",
-        fingerprint=mark,
+        fingerprint=origin["fingerprint"],
         keep=keep,
     )
 
@@ -145,7 +156,7 @@ def choose_workers(wanted: int | str) -> int:
     return int(wanted) if wanted != "auto" else min(8, max(1, (os.cpu_count() or 1) - 1))
 
 
-def describe(job: Job, split: Split, learner: Learner, fabric: Fabric) -> Plan:
+def describe(job: Job, split: Split, learner: Learner, fabric: Fabric, progress: Progress) -> Plan:
     experiment = job.dataset.experiment
     return Plan(
         name=experiment.name,
@@ -161,17 +172,27 @@ def describe(job: Job, split: Split, learner: Learner, fabric: Fabric) -> Plan:
         steps=job.budget.steps,
         seconds=job.budget.seconds,
         folder=job.run.path,
+        first_step=progress.step,
     )
 
 
-def _describe_data(split: Split, cohort: PreparedCohort) -> dict[str, Any]:
-    """Which cases did what, and the hash of each one's files; case ids only."""
-
-    def hashed(cases: Sequence[Case]) -> list[str]:
-        return [case.id for case in cases]
-
+def _cases_by_id(split: Split, cohort: PreparedCohort) -> dict[str, Any]:
+    """For the run's own manifest: which cases did what, and the hash of each one's content."""
     return {
         "train": {case.id: case.key for case in cohort.train},
         "validation": {case.id: case.key for case in cohort.validation},
-        "test": hashed(split.test),
+        "test": [case.id for case in split.test],
+    }
+
+
+def _data_by_key(split: Split, cohort: PreparedCohort) -> dict[str, Any]:
+    """For the model file, which is given away: ids are names of folders, and those may be names of people."""
+
+    def told(cases: Sequence[PreparedCase]) -> dict[str, Any]:
+        return {"cases": len(cases), "keys": sorted(case.key for case in cases)}
+
+    return {
+        "train": told(cohort.train),
+        "validation": told(cohort.validation),
+        "test": {"cases": len(split.test)},
     }

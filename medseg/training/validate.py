@@ -1,6 +1,6 @@
 """Dice of whole validation volumes, on the grid the network sees."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,21 +13,34 @@ from medseg.training.prepare import PreparedCase, open_prepared
 
 
 def validate(
-    network: nn.Module, experiment: Experiment, cases: Sequence[PreparedCase], cache: PreparedCache
+    network: nn.Module,
+    experiment: Experiment,
+    cases: Sequence[PreparedCase],
+    cache: PreparedCache,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Mean Dice of each structure over the cases that show or predict it, and ``mean`` over structures.
 
     Cases where a structure was not contoured, or is neither drawn nor predicted, say nothing about it.
+    ``check`` is called between windows; it may raise to give the validation up.
     """
     config = experiment.training
     engine = TorchEngine(network, config.device, config.precision)
     plan = plan_windows(experiment)
     scores: dict[str, list[float]] = {name: [] for name in experiment.labels}
     for case in cases:
+        check()
         prepared = open_prepared(case, cache)
         if prepared.label is None:
             continue
-        classes = predict_classes(engine, prepared, prepared.geometry, plan, pairs=experiment.class_pairs)
+        classes = predict_classes(
+            engine,
+            prepared,
+            prepared.geometry,
+            plan,
+            pairs=experiment.class_pairs,
+            progress=lambda _done, _total: check(),
+        )
         dice = dice_by_class(classes, prepared.label.numpy(), experiment.class_count)
         for index, name in enumerate(experiment.labels, start=1):
             if case.known[index] and dice[index] is not None:

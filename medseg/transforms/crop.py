@@ -1,7 +1,8 @@
-"""The box around the body."""
+"""The box around the body, or around all that is not 0."""
 
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -53,11 +54,25 @@ def cropped(volume: Volume, box: Box) -> Volume:
     return Volume(array, volume.geometry.cropped([side.start for side in box], array.shape))
 
 
-def crop_to_body(
-    images: Sequence[Volume], label: Volume | None, config: CropConfig
+def nonzero_box(images: Sequence[Volume]) -> Box:
+    """The box around the voxels that are not 0 in some channel.
+
+    Raises:
+        VolumeError: when there is none.
+    """
+    inside = np.logical_or.reduce([image.array != 0 for image in images])
+    if not inside.any():
+        raise VolumeError(Code.BLANK, "every voxel is 0: take the case out, or mend the scan")
+    sides = [np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    i, j, k = (slice(int(side[0]), int(side[-1]) + 1) for side in sides)
+    return i, j, k
+
+
+def crop(
+    images: Sequence[Volume], label: Volume | None, config: CropConfig | Literal["nonzero"]
 ) -> tuple[list[Volume], Volume | None]:
-    """All channels and the label cut to the body of the first channel."""
-    box = body_box(images[0], config)
+    """All channels and the label, cut to the body of the first channel or to what is not 0 in any of them."""
+    box = nonzero_box(images) if config == "nonzero" else body_box(images[0], config)
     inner = [cropped(image, box) for image in images]
     if label is None:
         return inner, None
@@ -65,6 +80,6 @@ def crop_to_body(
     lost = int(np.count_nonzero(label.array)) - int(np.count_nonzero(kept.array))
     if lost:
         logger.warning(
-            "%d labelled voxels lie outside the body (preprocessing.crop) and are not learned", lost
+            "%d labelled voxels lie outside the box of preprocessing.crop and are not learned", lost
         )
     return inner, kept

@@ -7,12 +7,15 @@ from typing import assert_never
 import numpy as np
 import torch
 import torchio as tio
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
+from scipy import ndimage
 from torch import Tensor
 
 from medseg.config.preprocessing import (
     FittedIntensity,
     Intensity,
+    LinearIntensity,
+    MinMaxIntensity,
     PercentileIntensity,
     WindowIntensity,
     ZScoreIntensity,
@@ -45,10 +48,10 @@ class NormaliseIntensity(IntensityChange):
                 "give one image a channel, in the order of data.channels",
             )
         each = self.intensity * channels if len(self.intensity) == 1 else self.intensity
-        return torch.stack([self._normalised(image.data[c], each[c], c) for c in range(channels)])
+        return torch.stack([self._normalised(image.data, each[c], c) for c in range(channels)])
 
-    def _normalised(self, channel: Tensor, intensity: Intensity, index: int) -> Tensor:
-        subject = f"channel {index}"
+    def _normalised(self, image: Tensor, intensity: Intensity, index: int) -> Tensor:
+        subject, channel = f"channel {index}", image[index]
         if not math.isfinite(float(channel.sum(dtype=torch.float64))):
             raise VolumeError(
                 Code.NONFINITE,
@@ -59,7 +62,11 @@ class NormaliseIntensity(IntensityChange):
                 half = intensity.width / 2
                 return _between(channel, intensity.center - half, intensity.center + half)
             case ZScoreIntensity():
-                return _zscore(channel, intensity, subject)
+                if intensity.region == "nonzero":
+                    channel = _zscore_within(channel, _outline(image), subject)
+                else:
+                    channel = _zscore(channel, intensity, subject)
+                return channel
             case PercentileIntensity():
                 stride = max(1, channel.numel() // MOST_VOXELS_RANKED)
                 ranked = np.percentile(channel.numpy().reshape(-1)[::stride], (intensity.low, intensity.high))
@@ -70,6 +77,13 @@ class NormaliseIntensity(IntensityChange):
             case FittedIntensity():
                 values = self._statistics(index)
                 return channel.clamp(values.low, values.high).sub_(values.mean).div_(values.sd)
+            case MinMaxIntensity():
+                low, high = float(channel.min()), float(channel.max())
+                if low >= high:
+                    raise VolumeError(Code.BLANK, _blank(subject, low))
+                return channel.sub(low).div_(high - low)
+            case LinearIntensity():
+                return channel.sub(intensity.subtract).div_(intensity.divide)
             case _:
                 assert_never(intensity)
 
@@ -94,11 +108,27 @@ def _zscore(channel: Tensor, intensity: ZScoreIntensity, subject: str) -> Tensor
     if intensity.region == "foreground":
         above = values[values > mean]
         values = above if above.size else values
-        mean = values.mean(dtype=np.float64)
-    sd = values.std(dtype=np.float64)
+    return _standardised(channel, values, subject)
+
+
+def _zscore_within(channel: Tensor, outline: Tensor, subject: str) -> Tensor:
+    values = channel[outline].numpy()
+    if not values.size:
+        raise VolumeError(Code.BLANK, _blank(subject, 0))
+    return torch.where(outline, _standardised(channel, values, subject), channel)
+
+
+def _outline(image: Float32[Tensor, "C I J K"]) -> Bool[Tensor, "I J K"]:
+    """Voxels that are not 0 in some channel, and the holes among them."""
+    return torch.from_numpy(ndimage.binary_fill_holes((image != 0).any(dim=0).numpy()))
+
+
+def _standardised(channel: Tensor, values: Float32[np.ndarray, "*shape"], subject: str) -> Tensor:
+    """``channel`` less the mean of ``values``, by their deviation."""
+    mean, sd = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
     if sd <= 1e-6 * max(1.0, abs(mean)):
-        raise VolumeError(Code.BLANK, _blank(subject, float(mean)))
-    return channel.sub(float(mean)).div_(float(sd))
+        raise VolumeError(Code.BLANK, _blank(subject, mean))
+    return channel.sub(mean).div_(sd)
 
 
 def _blank(subject: str, value: float) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from medseg.config.preprocessing import PreprocessingConfig
 from medseg.data.subject import IMAGE, LABEL, geometry_of, to_subject
 from medseg.errors import Code, UsageError
-from medseg.transforms.crop import crop_to_body
+from medseg.transforms.crop import crop
 from medseg.transforms.fitting import Fitted
 from medseg.transforms.intensity import NormaliseIntensity
 from medseg.transforms.resample import Respace
@@ -21,7 +21,7 @@ from medseg.volume import Geometry, Volume, require_same_grid
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A case on the network's grid: canonical axes (closest to right, anterior, superior).
+    """A case on the network's grid, whose axes run closest to ``preprocessing.orientation``.
 
     ``label`` holds class indices: 0 background, structures from 1.
     """
@@ -32,7 +32,7 @@ class Prepared:
 
 
 class Preprocessing:
-    """Crop to the body, canonical axes, spacing, intensity: what ``config`` says, with the ``fitted`` values.
+    """Crop, orientation, spacing, intensity: what ``config`` says, with the ``fitted`` values.
 
     The network's axes are the scan's own, permuted and flipped (:func:`medseg.transforms.grid.axis_maps`).
     """
@@ -40,11 +40,11 @@ class Preprocessing:
     def __init__(self, config: PreprocessingConfig, fitted: Fitted) -> None:
         self.config = config
         self.fitted = fitted
-        self._transforms: tuple[tio.Transform, ...] = (
-            tio.ToCanonical(copy=False),
-            Respace(fitted.spacing_mm),
-            NormaliseIntensity(config.intensity, fitted.intensity),
-        )
+        orient = tio.ToOrientation(config.orientation, copy=False)
+        respace = Respace(fitted.spacing_mm, ["ijk".index(axis) for axis in config.keep_spacing])
+        normalise = NormaliseIntensity(config.intensity, fitted.intensity)
+        last = (normalise, respace) if config.normalise == "before" else (respace, normalise)
+        self._transforms: tuple[tio.Transform, ...] = (orient, *last)
 
     def __call__(self, images: Sequence[Volume], label: Volume | None = None) -> Prepared:
         """``images`` (one a channel) and ``label`` (class indices) on one grid, made ready.
@@ -60,7 +60,7 @@ class Preprocessing:
         if label is not None:
             require_same_grid(images[0].geometry, label.geometry, "image and label")
         if self.config.crop is not None:
-            images, label = crop_to_body(images, label, self.config.crop)
+            images, label = crop(images, label, self.config.crop)
         subject = to_subject(images, None if label is None else label.astype(np.uint8))
         for transform in self._transforms:
             # not transform(subject): that draws from torch's global generator, which threads would share

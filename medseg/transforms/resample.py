@@ -1,5 +1,6 @@
 """Resampling along the scan's own axes; labels by majority, without invented values."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -22,21 +23,27 @@ Box = tuple[slice, slice, slice]
 
 
 class Respace(SubjectTransform):
-    """All images onto ``spacing_mm`` along their own axes, about the same centre.
+    """All images onto ``spacing_mm`` along their own axes, about the same centre; ``keep`` names axes (0 to
+    2) that stay as they are.
 
     Unlike ``tio.Resample`` the new axes stay parallel to the old ones also when those are sheared, the extent
     is kept to half a voxel, and images are averaged when voxels grow.
     """
 
-    def __init__(self, spacing_mm: Spacing) -> None:
+    def __init__(self, spacing_mm: Spacing, keep: Sequence[int] = ()) -> None:
         super().__init__()
         self.spacing_mm = spacing_mm
-        self.args_names = ["spacing_mm"]
+        self.keep = tuple(keep)
+        self.args_names = ["spacing_mm", "keep"]
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         for image in self.get_images(subject):
             old = geometry_of(image)
-            new = respaced(old, self.spacing_mm)
+            right, anterior, superior = (
+                old.spacing_mm[axis] if axis in self.keep else wanted
+                for axis, wanted in enumerate(self.spacing_mm)
+            )
+            new = respaced(old, (right, anterior, superior))
             matrices = resampling_matrices(old, new)
             if isinstance(image, tio.LabelMap):
                 image.set_data(resample_label(image.data[0], matrices)[None])

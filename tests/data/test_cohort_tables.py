@@ -125,7 +125,7 @@ def test_decathlon_problems(tmp_path: Path) -> None:
     )
     told = problems(tmp_path)
     assert "case a: label" in told
-    assert told.count("an entry is {image, label}") == 2
+    assert told.count("write it as {image: path, label: path}") == 2
 
 
 def test_nnunet_1_lists_names_without_their_channel(tmp_path: Path) -> None:

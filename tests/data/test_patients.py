@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medseg.data import Case, find_patients
-from medseg.errors import CohortError
+from medseg.errors import Code, CohortError
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -57,26 +57,30 @@ def test_bad_patients_do_not_stop_the_others(tmp_path: Path) -> None:
     touch(tmp_path, "p1/ct.nii.gz", "p2/notes.txt", "p3/t1.nii.gz", "p3/t2.nii.gz")
     found = find_patients(tmp_path)
     assert [case.id for case in found.cases] == ["p1"]
-    assert found.problems == (
-        ("p3", "2 scans could be the image (t1.nii.gz, t2.nii.gz): leave one in the folder"),
-        ("p2", "no volume file and no DICOM series in it"),
-    )
+    assert [(problem.id, problem.told, problem.code) for problem in found.problems] == [
+        ("p3", "2 scans could be the image (t1.nii.gz, t2.nii.gz): leave one in the folder", Code.CHANNELS),
+        ("p2", "no volume file and no DICOM series in it", Code.NO_SCAN),
+    ]
 
 
 def test_channels_of_patient_folders(tmp_path: Path) -> None:
     touch(tmp_path, "p1/x_t2.nii.gz", "p1/x_adc.nii.gz", "p2/x_t2.nii.gz")
     found = find_patients(tmp_path, {"t2": "*_t2*", "adc": "*_adc*"})
     assert [path.name for path in found.cases[0].images] == ["x_t2.nii.gz", "x_adc.nii.gz"]
-    assert found.problems == (
-        ("p2", "no image of channel adc ('*_adc*'): exactly one each is needed (found x_t2.nii.gz)"),
-    )
+    assert [problem[:3] for problem in found.problems] == [
+        (
+            "p2",
+            "no image of channel adc ('*_adc*'): exactly one each is needed (found x_t2.nii.gz)",
+            Code.CHANNELS,
+        ),
+    ]
 
 
 def test_channels_in_a_flat_folder(tmp_path: Path) -> None:
     touch(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0001.nii.gz")
     found = find_patients(tmp_path, {"t2": "*_0000.nii.gz", "adc": "*_0001.nii.gz"})
     assert [case.id for case in found.cases] == ["a"]
-    assert [name for name, _ in found.problems] == ["b"]
+    assert [problem.id for problem in found.problems] == ["b"]
     with pytest.raises(CohortError, match="one image, and the model needs 2 channels"):
         find_patients(tmp_path / "a_0000.nii.gz", {"t2": "*_0000.nii.gz", "adc": "*_0001.nii.gz"})
 
@@ -92,7 +96,7 @@ def test_results_never_overwrite_each_other(tmp_path: Path) -> None:
     found = find_patients(tmp_path)
     assert len(found.cases) == 1
     assert len(found.problems) == 2
-    assert all("has the same name as" in told for _, told in found.problems)
+    assert all("has the same name as" in problem.told for problem in found.problems)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_infer_a_folder_with_broken_patients_finishes_the_others(workplace: Path
         f"p{patient}_seg.nii.gz" for patient in (0, 2, 3, 5)
     ]
     failures = json.loads((tmp_path / "masks" / "failures.json").read_text())
-    assert set(failures) == {"p1", "p4"}
+    assert [(failure["patient"], failure["code"]) for failure in failures] == [("p1", "E406"), ("p4", "E405")]
     with (tmp_path / "masks" / "summary.csv").open() as file:
         rows = {row["patient"]: row for row in csv.DictReader(file)}
     assert [rows[f"p{n}"]["status"] for n in range(6)] == ["done", "failed", "done", "done", "failed", "done"]

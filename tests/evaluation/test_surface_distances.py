@@ -74,6 +74,13 @@ def test_boundary_of_a_cube_is_its_shell_also_at_the_edge_of_the_volume() -> Non
     assert find_boundary(np.ones((5, 5, 5), dtype=bool)).sum() == 5**3 - 3**3
 
 
+def test_a_volume_of_one_voxel_has_a_surface() -> None:
+    one = np.ones((1, 1, 1), dtype=bool)
+    measured = surfaces.measure_surfaces(one, one, grid((1, 1, 1)))
+    assert hd95(measured) == assd(measured) == 0.0
+    assert nsd(measured, 1.0) == 1.0
+
+
 def test_a_single_slice_has_outlines() -> None:
     shape = (20, 20, 1)
     geometry = grid(shape, (1.0, 1.0, 5.0))

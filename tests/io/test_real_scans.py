@@ -38,7 +38,7 @@ def test_series_with_a_missing_slice_is_refused_with_its_place(shared_data):
 
 
 def test_three_series_in_one_folder_are_listed(shared_data):
-    with pytest.raises(VolumeError, match=r"3 DICOM series, one expected: 3 \(MR t2_tse_sag, 19 slices\)"):
+    with pytest.raises(VolumeError, match=r"3 DICOM series, one expected: 3 \(MR, 19 slices of 320x320\)"):
         read_volume(shared_data / "dicom" / "prostate_mr")
 
 

@@ -104,59 +104,6 @@ def test_nnunet_layouts_build(name: str) -> None:
     assert [level.shape[2] for level in levels] == [128, 64, 32, 16, 8]
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_weights_map_one_to_one_onto_nnunets(residual: bool) -> None:
-    unets = pytest.importorskip("dynamic_network_architectures.architectures.unet")
-    torch.manual_seed(0)
-    kind = unets.ResidualEncoderUNet if residual else unets.PlainConvUNet
-    blocks = "n_blocks_per_stage" if residual else "n_conv_per_stage"
-    theirs = kind(
-        2, 3, (4, 8, 12), nn.Conv3d, [[1, 3, 3], 3, 3], [1, [1, 2, 2], 2], num_classes=3,
-        n_conv_per_stage_decoder=2, conv_bias=True, norm_op=nn.InstanceNorm3d, nonlin=nn.LeakyReLU,
-        norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin_kwargs={"inplace": True}, deep_supervision=True,
-        **{blocks: (1, 2, 2)},
-    )  # fmt: skip
-    config = TypeAdapter(ModelConfig).validate_python(
-        {
-            "kind": "unet",
-            "channels": [4, 8, 12],
-            "blocks": [1, 2, 2],
-            "residual": residual,
-            "kernel": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
-            "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
-            "deep_supervision": True,
-        }
-    )
-    ours = build_network(config, in_channels=2, classes=3, patch_size=(4, 16, 16))
-    names = nnunet_names(list(theirs.state_dict()), residual)
-    weights = {ours_name: theirs.state_dict()[theirs_name] for ours_name, theirs_name in names.items()}
-    assert set(weights) == set(ours.state_dict())
-    ours.load_state_dict(weights)
-    x = torch.randn(1, 2, 4, 16, 16)
-    for mine, other in zip(ours.train()(x), theirs.train()(x), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
-
-
-def nnunet_names(theirs: list[str], residual: bool) -> dict[str, str]:
-    """Our name to nnU-Net's, for every weight that is not a second name of another."""
-    names = {}
-    for name in theirs:
-        if "all_modules" in name or name.startswith("decoder.encoder"):
-            continue
-        ours = name.replace("decoder.transpconvs", "upsamples").replace("decoder.seg_layers", "heads")
-        ours = ours.replace("decoder.stages", "decoder").replace("encoder.stages", "encoder")
-        ours = ours.replace("encoder.stem.convs", "stem").replace(".convs.", ".")
-        if residual:
-            ours = ours.replace(".blocks.", ".").replace("conv1.", "first.").replace("conv2.", "")
-            ours = re.sub(r"skip\.(\d)\.conv\.", r"shortcut.\1.", ours)
-            ours = re.sub(r"skip\.(\d)\.norm\.", lambda m: f"shortcut.{int(m[1]) + 1}.norm.", ours)
-            ours = re.sub(r"(shortcut\.\d)\.norm\.", r"\1.", ours)
-        else:
-            ours = re.sub(r"^encoder\.(\d)\.0\.", r"encoder.\1.", ours)
-        names[ours] = name
-    return names
-
-
 def test_he_initialisation() -> None:
     config = TypeAdapter(ModelConfig).validate_python({"kind": "unet", "residual": True})
     network = build_network(config, in_channels=1, classes=2, patch_size=(32, 32, 32))

@@ -1,6 +1,5 @@
 """Whatever the orientation, rotation, spacing and shape: what is written is read back at its place."""
 
-from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +9,14 @@ from hypothesis import strategies as st
 
 from medseg.io import read_geometry, read_volume, write_volume
 from medseg.volume import Geometry, Volume
+from support.grids import grid_affine
 
-ORIENTATIONS = list(product(permutations(range(3)), product((-1.0, 1.0), repeat=3)))
 SUFFIXES = (".nii.gz", ".nrrd", ".mha")
 
 
-def rotation(angles: tuple[float, float, float]) -> np.ndarray:
-    a, b, c = np.cos(angles)
-    d, e, f = np.sin(angles)
-    x = np.array([[1, 0, 0], [0, a, -d], [0, d, a]])
-    y = np.array([[b, 0, e], [0, 1, 0], [-e, 0, b]])
-    return np.asarray(x @ y @ np.array([[c, -f, 0], [f, c, 0], [0, 0, 1]]))
-
-
-def oriented(index: int, angles, spacing, origin, shape) -> Volume:
-    order, signs = ORIENTATIONS[index]
-    affine = np.eye(4)
-    affine[:3, :3] = rotation(angles) @ (np.eye(3)[:, list(order)] * np.array(signs)) @ np.diag(spacing)
-    affine[:3, 3] = origin
+def oriented(orientation: int, angles, spacing, origin, shape) -> Volume:
     array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape) - 7
-    return Volume(array, Geometry(shape, affine))
+    return Volume(array, Geometry(shape, grid_affine(orientation, angles, spacing, origin)))
 
 
 def assert_round_trip(volume: Volume, path: Path) -> None:

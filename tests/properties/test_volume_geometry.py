@@ -1,13 +1,10 @@
-from itertools import permutations, product
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medseg.volume import Geometry
-
-ORIENTATIONS = list(product(permutations(range(3)), product((-1, 1), repeat=3)))
+from support.grids import ORIENTATIONS
 
 
 @pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medseg.errors import UsageError
+from medseg.errors import Code, ModelFileError, UsageError
 from medseg.training import RunFolder, find_runs, new_run_folder
 from medseg.training.allocator import keep_freed_memory
 from medseg.training.run_folder import provenance
@@ -48,13 +48,20 @@ def test_manifests_are_strict_json_and_missing_ones_are_empty(tmp_path: Path) ->
 def test_usable_folders(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.require_usable(resume=False)
-    with pytest.raises(UsageError, match="no checkpoint"):
+    run.require_usable(resume=True)
+    run.config.parent.mkdir()
+    run.config.write_text("name: x")
+    run.require_usable(resume=True)
+    with pytest.raises(UsageError, match="holds a run already"):
+        run.require_usable(resume=False)
+    run.write_manifest({"finished": True})
+    with pytest.raises(ModelFileError, match="finished, and its checkpoints were removed") as gone:
         run.require_usable(resume=True)
+    assert gone.value.code == Code.NO_CHECKPOINT
 
 
 def test_provenance_names_versions_and_hardware() -> None:
-    record = provenance("medseg train x.yaml")
-    assert record["command"] == "medseg train x.yaml"
+    record = provenance()
     assert record["packages"]["torch"]
     assert record["hardware"]["cores"] >= 1
     json.dumps(record)

@@ -13,11 +13,12 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medseg.data.cache import default_cache
@@ -129,13 +130,27 @@ def _make(jobs: list[Job]) -> Iterator[int]:
 
 def _make_in_pool(jobs: list[Job], workers: int) -> Iterator[int]:
     context = multiprocessing.get_context("spawn")  # fork is not safe once torch has threads
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(make_patient, *job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        with _interrupts_held():
+            futures = [pool.submit(make_patient, *job) for job in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:  # not waited for: after a signal, processes finish the patient in hand and end
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes started here never see Ctrl-C: their parent does, and each would print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def make_patient(folder: Path, seed: int, index: int, coarsen: float) -> int:

@@ -1,0 +1,79 @@
+"""The model of a batch: its description at once, its network only when a patient needs it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medseg.config import Experiment
+from medseg.config.inference import InferenceConfig
+from medseg.errors import Code, EnvironmentProblem
+from medseg.inference import Segmenter
+from medseg.inference.device import choose_device, choose_precision
+from medseg.inference.preparation import Preparation
+from medseg.modelfile import ModelFile, load_model
+from medseg.transforms import Fitted
+
+
+@dataclass(frozen=True, eq=False)
+class BatchModel:
+    """A model file that was read and verified; ``inference`` and the device are how it is used."""
+
+    file: ModelFile
+    sha256: str
+    inference: InferenceConfig
+    device: str = "auto"
+    precision: str = "auto"
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "auto", precision: str = "auto") -> "BatchModel":
+        """Read a model file.
+
+        Raises:
+            ModelFileError: damaged, or not a model file.
+            EnvironmentProblem: it cannot be read, or the device is not there.
+        """
+        model = load_model(path)
+        try:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise EnvironmentProblem(
+                Code.CANNOT_READ, f"{path}: cannot be read ({error.strerror}); check its permissions"
+            ) from None
+        choose_precision(precision, choose_device(device))
+        return cls(model, sha256, model.experiment.inference, device, precision)
+
+    def with_inference(self, inference: InferenceConfig) -> "BatchModel":
+        return replace(self, inference=inference)
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.file.experiment
+
+    @property
+    def labels(self) -> dict[str, int]:
+        return self.experiment.labels
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decides a mask besides the model file and the scan, but for each case's reading."""
+        precision = choose_precision(self.precision, choose_device(self.device))
+        return {"inference": self.inference.model_dump(mode="json"), "precision": precision}
+
+    def settings_hash(self, reading: dict[str, Any]) -> str:
+        told = json.dumps({**self.settings, "reading": reading}, sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @cached_property
+    def preparation(self) -> Preparation:
+        return Preparation(self.experiment, Fitted.from_json(self.file.fitted))
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The network, built when it is first asked for."""
+        return Segmenter.from_model(
+            self.file, device=self.device, precision=self.precision, inference=self.inference
+        )

@@ -1,0 +1,63 @@
+"""The tables of a batch: summary.csv for people and spreadsheets, failures.json for both and for programs."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.batch.results import BatchResult, PatientResult
+from medseg.evaluation.files import inert_text
+from medseg.files import write_json_atomically, write_text_atomically
+
+
+def write_tables(result: BatchResult, structures: Sequence[str], folder: Path) -> None:
+    """Files that would be as they are already are not touched.
+
+    Raises:
+        EnvironmentProblem: the disk is full.
+    """
+    text = summary_csv(result, structures)
+    summary = folder / "summary.csv"
+    if not summary.is_file() or summary.read_bytes() != text.encode("utf-8", "backslashreplace"):
+        write_text_atomically(summary, text)
+    failures = folder / "failures.json"
+    if result.failed:
+        write_json_atomically(failures, [failure_json(patient) for patient in result.failed])
+    else:
+        failures.unlink(missing_ok=True)
+
+
+def remove_tables(folder: Path) -> None:
+    """Old tables beside new masks would mislead whoever finds them after a kill."""
+    for name in ("summary.csv", "failures.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def failure_json(patient: PatientResult) -> dict[str, Any]:
+    return {
+        "patient": patient.id,
+        "code": patient.code,
+        "problems": list(patient.problems),
+        "inputs": [os.fspath(path) for path in patient.inputs],
+    }
+
+
+def summary_csv(result: BatchResult, structures: Sequence[str]) -> str:
+    """One row a patient: status, each structure's volume in mL, mask, code, problem."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    volumes = [f"{name}_ml" for name in structures]
+    table.writerow([inert_text(cell) for cell in ("patient", "status", *volumes, "mask", "code", "problem")])
+    for patient in result.patients:
+        numbers = [
+            f"{patient.volumes_ml[name]:.4f}" if name in patient.volumes_ml else "" for name in structures
+        ]
+        status = "failed" if patient.mask is None else "done"
+        mask = patient.mask.name if patient.mask else ""
+        row = [patient.id, status, *numbers, mask, patient.code, patient.problem]
+        table.writerow([inert_text(cell) for cell in row])
+    for name in result.left:
+        table.writerow([inert_text(name), "not done", *[""] * (len(structures) + 3)])
+    return text.getvalue()
