@@ -103,7 +103,7 @@ class OtherHands:
             return list(channel.receive()["voxels"])
 
     def give_up_reading(self) -> None:
-        self._supervisor.give_up((READING,))
+        self._supervisor.give_up(READING)
 
 
 READING, WRITING = "reading", "writing"

@@ -1,6 +1,5 @@
 """Watched processes, each for one stage of one patient: time and memory are limited, deaths are told."""
 
-import os
 import select
 import signal
 import socket
@@ -16,8 +15,8 @@ from medseg.batch.channel import Channel
 from medseg.batch.log import RunLog
 from medseg.batch.results import BatchOptions
 from medseg.batch.stop import Stopped
-from medseg.batch.watched import Watched, read_number
-from medseg.batch.zygote import Zygote
+from medseg.batch.watched import Watched
+from medseg.batch.zygote import Forked, Zygote, read_number
 from medseg.errors import Code, EnvironmentProblem, PatientError
 from medseg.inference.workspace import gib
 
@@ -35,6 +34,7 @@ class Supervisor:
         self._zygote = Zygote.start()
         self._lock = threading.Lock()
         self._watched: dict[int, Watched] = {}
+        self._given_up: set[str] = set()
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._look_again, daemon=True)
         self._watch.start()
@@ -50,32 +50,32 @@ class Supervisor:
             Stopped: it was given up by ``give_up``.
             EnvironmentProblem: no process can be started.
         """
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                limit = min(seconds, self._options.timeout_seconds)
-                watched = Watched(patient, stage, limit, ours, *self._fork(theirs))
-            with self._lock:
-                self._watched[watched.pid] = watched
-            try:
-                channel = Channel(ours)
-                channel.receive()  # it is ready, and would tell its stack
-                self._log.add("started", patient=patient, stage=stage, pid=watched.pid)
-                yield channel
-                if watched.doom is not None:  # what comes after it was given up does not count
-                    raise watched.doom
-            except (EOFError, ConnectionError):
-                raise self._cause(watched) from None
-            finally:
-                with self._lock:
-                    del self._watched[watched.pid]
-                watched.close()
-                self._log.add("ended", patient=patient, stage=stage, peak_bytes=watched.peak_bytes)
-
-    def give_up(self, stages: tuple[str, ...]) -> None:
-        """Kill the processes in these ``stages``: their patients are left undone."""
+        watched = Watched(patient, stage, min(seconds, self._options.timeout_seconds), self._fork())
         with self._lock:
-            watched = [one for one in self._watched.values() if one.stage in stages]
+            self._watched[watched.pid] = watched
+            if stage in self._given_up:
+                watched.doom = Stopped()
+        try:
+            channel = Channel(watched.stream)
+            channel.receive()  # it is ready, and would tell its stack
+            self._log.add("started", patient=patient, stage=stage, pid=watched.pid)
+            if watched.doom is None:
+                yield channel
+            if watched.doom is not None:  # what comes after it was given up does not count
+                raise watched.doom
+        except (EOFError, ConnectionError):
+            raise self._cause(watched) from None
+        finally:
+            with self._lock:
+                del self._watched[watched.pid]
+            watched.close()
+            self._log.add("ended", patient=patient, stage=stage, peak_bytes=watched.peak_bytes)
+
+    def give_up(self, stage: str) -> None:
+        """Kill the processes in this ``stage``, for good: their patients are left undone."""
+        with self._lock:
+            self._given_up.add(stage)
+            watched = [one for one in self._watched.values() if one.stage == stage]
         for one in watched:
             self._kill(one, Stopped())
 
@@ -96,23 +96,12 @@ class Supervisor:
         self._watch.join()
         self._zygote.close()
 
-    def _fork(self, stream: socket.socket) -> tuple[int, int, int]:
+    def _fork(self) -> Forked:
         for _ in range(2):
             zygote = self._zygote
-            dump, dump_end = os.pipe()
-            status, status_end = os.pipe()
-            try:
-                zygote.fork(stream.fileno(), dump_end, status_end)
-            except OSError:
-                pass
-            finally:
-                os.close(dump_end)
-                os.close(status_end)
-            pid = read_number(status)
-            if pid is not None:
-                return pid, dump, status
-            os.close(dump)
-            os.close(status)
+            forked = zygote.fork()
+            if forked is not None:
+                return forked
             with self._lock:
                 if self._zygote is zygote:  # it was killed; another one serves the next
                     zygote.close()

@@ -2,15 +2,14 @@
 
 import os
 import select
-import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 import psutil
 
-from medseg.batch.zygote import NUMBER
+from medseg.batch.zygote import Forked
 
 
 @dataclass
@@ -21,10 +20,7 @@ class Watched:
     stage: str
     seconds: float
     """What it may take."""
-    stream: socket.socket
-    pid: int
-    dump: int
-    status: int
+    forked: InitVar[Forked]
     started: float = field(default_factory=time.monotonic)
     peak_bytes: int = 0
     doom: Exception | None = None
@@ -32,7 +28,8 @@ class Watched:
     open: bool = True
     pipes: threading.Lock = field(default_factory=threading.Lock)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, forked: Forked) -> None:
+        self.pid, self.stream, self.dump, self.status = forked
         self._process: psutil.Process | None = None
         with suppress(psutil.NoSuchProcess):  # it ended already; its channel tells
             self._process = psutil.Process(self.pid)
@@ -71,18 +68,9 @@ class Watched:
         return data.decode("utf-8", "replace")
 
     def close(self) -> None:
+        """From here on the process ends, should it still be there: nobody is at the other end."""
+        self.stream.close()
         with self.pipes:
             self.open = False
             os.close(self.dump)
             os.close(self.status)
-
-
-def read_number(descriptor: int) -> int | None:
-    """What the zygote told, or None when it cannot any more."""
-    data = b""
-    while len(data) < NUMBER.size:
-        piece = os.read(descriptor, NUMBER.size - len(data))
-        if not piece:
-            return None
-        data += piece
-    return int(NUMBER.unpack(data)[0])

@@ -22,10 +22,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from medseg.batch.channel import Channel
 
-NUMBER = struct.Struct("<i")
+_NUMBER = struct.Struct("<i")
 POSSIBLE = hasattr(os, "fork") and hasattr(socket, "send_fds")
 """Whether this system can fork processes and hand them descriptors (Linux, macOS)."""
 
@@ -33,6 +34,15 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from medseg.batch.zygote import main; main(int(sys.argv[1]))"
 )
+
+
+class Forked(NamedTuple):
+    """A new process: the socket to it, and the pipes with its stack and its exit status."""
+
+    pid: int
+    stream: socket.socket
+    dump: int
+    status: int
 
 
 @dataclass
@@ -63,10 +73,22 @@ class Zygote:
     def pid(self) -> int:
         return self._process.pid
 
-    def fork(self, stream: int, dump: int, status: int) -> None:
-        """Raises: OSError: the process that forks is gone."""
-        with self._lock:
-            socket.send_fds(self._control, [b"F"], [stream, dump, status])
+    def fork(self) -> Forked | None:
+        """A new process, or None when the zygote is gone."""
+        stream, far_stream = socket.socketpair()
+        dump, far_dump = os.pipe()
+        status, far_status = os.pipe()
+        with far_stream, suppress(OSError), self._lock:
+            socket.send_fds(self._control, [b"F"], [far_stream.fileno(), far_dump, far_status])
+        os.close(far_dump)
+        os.close(far_status)
+        pid = read_number(status)
+        if pid is not None:
+            return Forked(pid, stream, dump, status)
+        stream.close()
+        os.close(dump)
+        os.close(status)
+        return None
 
     def close(self) -> None:
         self._control.close()
@@ -75,6 +97,17 @@ class Zygote:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+
+def read_number(descriptor: int) -> int | None:
+    """What the zygote told, or None when it cannot any more."""
+    data = b""
+    while len(data) < _NUMBER.size:
+        piece = os.read(descriptor, _NUMBER.size - len(data))
+        if not piece:
+            return None
+        data += piece
+    return int(_NUMBER.unpack(data)[0])
 
 
 def main(control: int) -> None:
@@ -158,4 +191,4 @@ def _reap(statuses: dict[int, int]) -> None:
 
 def _tell(descriptor: int, number: int) -> None:
     with suppress(OSError):  # the caller did not wait
-        os.write(descriptor, NUMBER.pack(number))
+        os.write(descriptor, _NUMBER.pack(number))

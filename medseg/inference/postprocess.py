@@ -55,7 +55,7 @@ class _Parts:
     """
 
     sizes: Int64[np.ndarray, " n"]
-    part_of: list[Int64[np.ndarray, " m"]] = field(default_factory=list)
+    part_of: list[Int64[np.ndarray, " _"]] = field(default_factory=list)
 
     @classmethod
     def of(cls, region: UInt8[np.ndarray, "i j k"], index: int) -> "_Parts":

@@ -163,7 +163,7 @@ def test_loose_scans_are_not_passed_over(tmp_path: Path) -> None:
 def test_missing_and_empty_places(tmp_path: Path) -> None:
     (tmp_path / "hippocampus").mkdir()
     assert f"did you mean {tmp_path / 'hippocampus'}?" in problems(tmp_path / "hipocampus")
-    assert "no case found; a cohort is a folder of patient folders" in problems(tmp_path / "hippocampus")
+    assert "no case found; give a folder of patient folders" in problems(tmp_path / "hippocampus")
     touch(tmp_path, "ct.nii.gz")
     assert "a file of this kind is not a cohort" in problems(tmp_path / "ct.nii.gz")
 

@@ -176,7 +176,7 @@ def test_json_that_is_no_dataset(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("cohort", "told"),
     [
-        ("phantom:pelvis_mr", "there is phantom:pelvis_ct"),
+        ("phantom:pelvis_mr", "use phantom:pelvis_ct"),
         ("phantom:pelvis_ct?patients=0", "with whole numbers"),
         ("phantom:pelvis_ct?patient=3", "with whole numbers"),
         ("phantom:pelvis_ct?seed=x", "with whole numbers"),

@@ -75,11 +75,12 @@ def go_on(warm: WarmStart, half: Half, folder: Path, *strace: str) -> int:
     """Resume a copy of the half run under strace; its exit code."""
     shutil.copytree(half.run.path, folder)
     pid = warm.start("train", half.config, "-o", folder, "--resume", stopped=True)
+    wait_for(lambda: "State:\tT" in status(pid))
     tracer = subprocess.Popen(
         ["strace", "-f", "-qq", "-p", str(pid), *strace], stderr=subprocess.PIPE, text=True
     )
     try:
-        wait_for(lambda: tracer.poll() is not None or traced(pid), 20)
+        wait_for(lambda: tracer.poll() is not None or "TracerPid:\t0\n" not in status(pid), 20)
         if tracer.poll() is not None:
             os.kill(pid, signal.SIGKILL)
             warm.wait()
@@ -92,9 +93,8 @@ def go_on(warm: WarmStart, half: Half, folder: Path, *strace: str) -> int:
         tracer.communicate(timeout=20)
 
 
-def traced(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return "TracerPid:\t0\n" not in status
+def status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
 
 
 @pytest.fixture(scope="module")

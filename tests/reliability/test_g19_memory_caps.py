@@ -20,7 +20,7 @@ from support.oracle import write_oracle
 from support.short_memory import OutOfMemoryEngine, coded_scan
 
 TESTS = Path(__file__).resolve().parents[1]
-SIZES = ("320,320,400", "512,512,160")
+SIZES = ("256,256,200", "384,384,96")
 STRUCTURES = (2, 12)
 SHARES = {"all in memory": 1.0, "some in files": 0.5, "the least": 0.0, "too little": -0.2}
 
@@ -29,7 +29,7 @@ SHARES = {"all in memory": 1.0, "some in files": 0.5, "the least": 0.0, "too lit
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     folder = tmp_path_factory.mktemp("models")
     return {
-        count: write_oracle(folder / f"{count}.safetensors", count, patch_size=(96, 96, 96), overlap=0.25)
+        count: write_oracle(folder / f"{count}.safetensors", count, patch_size=(96, 96, 96), overlap=0.1)
         for count in STRUCTURES
     }
 

@@ -19,7 +19,7 @@ GROUPS: dict[str, Callable[[Path], list[Target]]] = {
     "records": record_targets,
 }
 SECONDS_A_GROUP = 15.0
-MILLION = {"headers": 600_000, "dicom": 100_000, "texts": 200_000, "records": 100_000}
+MILLION = {"headers": 700_000, "dicom": 100_000, "texts": 100_000, "records": 100_000}
 
 
 def attack(group: str, folder: Path, *, seconds: float | None = None, number: int | None = None) -> int:

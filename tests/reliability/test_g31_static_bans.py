@@ -49,7 +49,6 @@ ALLOWED = (
         for path in (
             "medseg/batch/channel.py",
             "medseg/batch/supervise.py",
-            "medseg/batch/watched.py",
             "medseg/batch/zygote.py",
             "medseg/lock.py",
             "medseg/training/lock.py",

@@ -12,9 +12,7 @@ BANNED_MODULES = {
     **dict.fromkeys(("pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib"), "pickle"),
     **dict.fromkeys(("shelve", "marshal", "dbm", "jsonpickle"), "pickle"),
     **dict.fromkeys(("tarfile", "zipfile", "zipimport"), "archive"),
-    **dict.fromkeys(
-        ("http", "urllib", "urllib3", "requests", "httpx", "aiohttp", "ssl"), "network"
-    ),
+    **dict.fromkeys(("http", "urllib", "urllib3", "requests", "httpx", "aiohttp", "ssl"), "network"),
     **dict.fromkeys(("socketserver", "ftplib", "smtplib", "telnetlib", "xmlrpc", "webbrowser"), "network"),
     "socket": "socket",
     **dict.fromkeys(("subprocess", "pty", "commands", "sh", "pexpect"), "subprocess"),

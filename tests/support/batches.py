@@ -175,11 +175,11 @@ class Sniper(threading.Thread):
     """Sends a signal to the processes of a patient's stage as soon as the log of ``out`` tells of them.
 
     The first ``limit`` processes of that stage are meant; ``shots`` tells when they were hit. Instead of
-    sending a signal, ``act`` may do something else.
+    sending a signal, ``act`` may do something else to the process of that number.
     """
 
     def __init__(
-        self, out: Path, patient: str, stage: str, act: int | Callable[[], None], limit: int = 1
+        self, out: Path, patient: str, stage: str, act: int | Callable[[int], None], limit: int = 1
     ) -> None:
         super().__init__(daemon=True)
         self._log = out / ".medseg" / "log.jsonl"
@@ -203,7 +203,7 @@ class Sniper(threading.Thread):
                 if (told["event"], told["patient"], told.get("stage")) == self._target:
                     with suppress(ProcessLookupError):
                         if callable(self._act):
-                            self._act()
+                            self._act(told["pid"])
                         else:
                             os.kill(told["pid"], self._act)
                         self.shots.append(time.monotonic())

@@ -41,7 +41,7 @@ def architecture(dims: int = 3, residual: bool = False, **changes: Any) -> dict[
 
 
 def build(told: dict[str, Any], channels: int, classes: int) -> nn.Module:
-    """nnU-Net's own network, every weight drawn at random (norms too), no class much likelier than another."""
+    """nnU-Net's own network, every weight drawn at random (norms too), classes about equally likely."""
     import pytest
 
     unets = pytest.importorskip(

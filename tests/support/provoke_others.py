@@ -4,7 +4,6 @@ import errno
 import json
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-import medseg.batch.tasks
-from medseg.batch import BatchOptions
-from medseg.batch.infer import require_apart
-from medseg.batch.ledger import SEGMENTING, Ledger
-from medseg.batch.log import RunLog
-from medseg.batch.plan import Job
-from medseg.batch.record import Record
-from medseg.batch.results import Silent
-from medseg.batch.supervise import Supervisor
-from medseg.batch.tasks import read_scan
-from medseg.batch.zygote import Zygote
 from medseg.cli.app import app
 from medseg.config import DataConfig, Experiment, load_experiment, parse_experiment
 from medseg.convert.nnunet_network import model_settings
@@ -40,10 +28,8 @@ from medseg.errors import Code
 from medseg.evaluation import match_pairs
 from medseg.evaluation.files import read_cases_csv
 from medseg.files import write_bytes_atomically
-from medseg.inference import Segmenter
 from medseg.inference.device import choose_device
 from medseg.io import write_volume
-from medseg.lock import folder_locked
 from medseg.modelfile import ModelFile, load_model, load_network, save_model
 from medseg.models import build_network
 from medseg.training import RunFolder, train
@@ -124,12 +110,6 @@ def _same_name(folder: Path) -> object:
     return command("infer", "a/ct.nii.gz", "b/ct.nii.gz", "--model", "m.safetensors", "-o", "out")(folder)
 
 
-def _own_folder(folder: Path) -> object:
-    scan(folder / "patients/p0/ct.nii.gz")
-    require_apart(find_patients(folder / "patients"), folder / "patients" / "p0")
-    return None
-
-
 def _without_label(folder: Path) -> object:
     case = Case("p0", (scan(folder / "ct.nii.gz"),))
     return prepare_cohort(experiment(folder), Split((case,), (), ()), PreparedCache(folder / "cache"))
@@ -188,69 +168,8 @@ def _full_disk(folder: Path) -> object:
     return None
 
 
-def _locked(folder: Path) -> object:
-    with folder_locked(folder, folder / ".medseg"), folder_locked(folder, folder / ".medseg"):
-        return None
-
-
-@cache
-def supervisor() -> Supervisor:
-    """One for all, for it takes seconds to start; ``supervisor().close()`` ends it."""
-    return Supervisor(BatchOptions(), RunLog(Path(os.devnull)))
-
-
-def supervised(end: str, **options: Any) -> Provoke:
-    """A process of a batch that is asked for nothing, until its ``end``."""
-
-    def provoke(_: Path) -> object:
-        supervise = supervisor()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(supervise, "_options", BatchOptions(**options))
-            if end == "not started":
-                patch.setattr(Zygote, "fork", _cannot_fork)
-            with supervise.process("p0", "reading") as channel:
-                if end == "killed":
-                    next(iter(supervise._watched.values())).send(9)
-                channel.receive()
-        return None
-
-    return provoke
-
-
-def _cannot_fork(*_: object) -> None:
-    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-
-def _still_written(folder: Path) -> object:
-    path = scan(folder / "ct.nii.gz")
-    segmenter = Segmenter.load(write_oracle(folder / "m.safetensors"), device="cpu")
-    honest = medseg.batch.tasks.load_images
-
-    def load_while_it_is_copied(case: Case) -> Any:
-        images = honest(case)
-        path.write_bytes(path.read_bytes() + b"\0")
-        return images
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(medseg.batch.tasks, "load_images", load_while_it_is_copied)
-        return read_scan(Case("p0", (path,)), segmenter.preparation, folder / "mask.nii.gz", None)
-
-
-def failed_patient(stage: str, error: Exception) -> Provoke:
-    """What a batch tells of a patient whose ``stage`` ended in ``error``: as text, for the others go on."""
-
-    def provoke(folder: Path) -> object:
-        (folder / ".medseg").mkdir()
-        ledger = Ledger(Record(folder), RunLog(folder / ".medseg"), Silent(), "model")
-        job = Job(Case("p0", (folder / "ct.nii.gz",)), folder / "p0_seg.nii.gz", "settings", "missing")
-        ledger.fail(job, stage, error)
-        return ledger.results["p0"]
-
-    return provoke
-
-
 def _foreign_network(_: Path) -> object:
-    from medseg.convert.nnunet_axes import network_axes  # noqa: PLC0415
+    from medseg.convert.nnunet_axes import network_axes
     from medseg.convert.nnunet_plans import Architecture
     from support.nnunet import architecture
 
@@ -273,7 +192,6 @@ OTHERS: dict[Code, Provoke] = {
         written(folder, "config.yaml", "a: 1"),
         RunFolder(folder).require_usable(resume=False),
     ),
-    Code.OUTPUT_FOLDER: _own_folder,
     Code.CONFIG_FILE: lambda folder: load_experiment(folder / "none.yaml"),
     Code.CONFIG_SYNTAX: lambda folder: load_experiment(written(folder, "a.yaml", "a: [")),
     Code.CONFIG_VALUE: lambda _: load_experiment(SHIPPED, ["training.stop.epoch=3"]),
@@ -312,7 +230,6 @@ OTHERS: dict[Code, Provoke] = {
     Code.CASE_ID: lambda folder: Case("../p0", (folder,)),
     Code.TOO_MANY_CLASSES: _too_many,
     Code.BLANK: _blank,
-    Code.STILL_WRITTEN: _still_written,
     Code.NO_MODEL_FILE: lambda folder: load_model(folder / "none.safetensors"),
     Code.MODEL_FOREIGN: lambda folder: load_model(written(folder, "a.pt", b"a pickle, perhaps")),
     Code.MODEL_DAMAGED: lambda folder: load_model(model(folder, lambda data: data[:-4])),
@@ -337,15 +254,6 @@ OTHERS: dict[Code, Provoke] = {
     Code.CANNOT_WRITE: lambda folder: write_bytes_atomically(written(folder, "a", "") / "b", b"b"),
     Code.DEVICE: lambda _: choose_device("mps"),
     Code.CANNOT_READ: lambda _: load_model(Path("/proc/self/mem")),
-    Code.LOCKED: _locked,
-    Code.NO_PROCESS: supervised("not started"),
-    Code.PROCESS_DIED: supervised("killed"),
-    Code.TIMED_OUT: supervised("late", timeout_seconds=0.3),
-    Code.MEMORY_LIMIT: supervised("large", max_ram_bytes=1 << 20),
-    Code.NETWORK_FAILED: failed_patient(
-        SEGMENTING, RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-    ),
-    Code.UNEXPECTED: failed_patient("reading", KeyError("what nobody thought of")),
 }
 
 

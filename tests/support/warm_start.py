@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 _SERVER = Path(__file__)
@@ -23,6 +24,7 @@ class WarmStart:
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **env}
         )
+        self._process: int | None = None
         assert self._answer(120) == 0
 
     def start(self, *arguments: object, stopped: bool = False) -> int:
@@ -31,14 +33,19 @@ class WarmStart:
         order = {"arguments": [str(a) for a in arguments], "told": str(self._told), "stopped": stopped}
         self._server.stdin.write(json.dumps(order).encode() + b"\n")
         self._server.stdin.flush()
-        return self._answer(60)
+        self._process = self._answer(60)
+        return self._process
 
     def wait(self, timeout: float = 120) -> tuple[int, str]:
         """Exit code (negative: the signal that killed it) and what was told on standard output and error."""
         code = self._answer(timeout)
+        self._process = None
         return code, self._told.read_text()
 
     def close(self) -> None:
+        if self._process is not None:  # a test failed meanwhile
+            with suppress(ProcessLookupError):
+                os.kill(self._process, signal.SIGKILL)
         self._server.kill()
         self._server.communicate()
 
