@@ -41,9 +41,12 @@ def infer_patients(
     require_apart(patients, out)
     with StopRequest() as stop, folder_locked(out, out / ".medseg"):
         run = _Run.open(model, patients, out, options or BatchOptions(), listener or Silent())
-        with suppress(Stopped):
-            if run.jobs:
-                compute(model, run.jobs, out, run.options, run.ledger, stop)
+        try:
+            with suppress(Stopped):
+                if run.jobs:
+                    compute(model, run.jobs, out, run.options, run.ledger, stop)
+        finally:
+            _sweep(out)  # what writers that were killed left
         return run.finish(stop.signal)
 
 
@@ -62,6 +65,15 @@ def require_apart(patients: Patients, out: Path) -> None:
                     Code.OUTPUT_FOLDER,
                     f"{out}: {image} lies there: give an output folder without scans (-o)",
                 )
+
+
+def _sweep(out: Path) -> None:
+    """Remove temporary files; no process of this batch writes now, and the lock keeps others out."""
+    try:
+        sweep_temporary(out)
+        sweep_temporary(out / ".medseg")
+    except OSError as error:
+        raise cannot_write(out, error) from None
 
 
 def _real(path: Path) -> Path:
@@ -85,11 +97,7 @@ class _Run:
         cls, model: BatchModel, patients: Patients, out: Path, options: BatchOptions, listener: Listener
     ) -> "_Run":
         """See what is there, and what has to be computed."""
-        try:
-            sweep_temporary(out)
-            sweep_temporary(out / ".medseg")
-        except OSError as error:
-            raise cannot_write(out, error) from None
+        _sweep(out)
         record = Record(out)
         jobs, kept = plan(model, patients.cases, out, record, verify=options.verify)
         total = len(patients.cases) + len(patients.problems)

@@ -5,30 +5,22 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from medseg.errors import Code, VolumeError
-from medseg.io import volume_stem
+from medseg.errors import Code, MedsegError, VolumeError
 from medseg.io.itk import read_layout
 from medseg.io.paths import volume_suffix
-
-_SLICE_SUFFIXES = (".dcm", ".ima")
 
 
 def files_of(image: Path) -> tuple[Path, ...]:
     """The regular files that reading ``image`` may open; a few more, as notes beside slices, do no harm."""
-    if image.is_dir():
-        return _regular(image.rglob("*"))
     suffix = volume_suffix(image)
-    if suffix in (".nhdr", ".mhd"):
-        with suppress_unreadable():
+    with suppress(MedsegError, OSError, ValueError):  # reading itself will tell
+        if image.is_dir():
+            return _regular(image.rglob("*"))
+        if suffix in (".nhdr", ".mhd"):
             return _regular({image, read_layout(image).file})
-    if image.suffix.lower() in _SLICE_SUFFIXES or (not suffix and volume_stem(image) == image.name):
-        return _regular(image.parent.iterdir())
+        if not suffix:  # a slice stands for its series
+            return _regular(image.parent.iterdir())
     return _regular([image])
-
-
-def suppress_unreadable() -> suppress:
-    """Reading itself will tell what is wrong with the file."""
-    return suppress(VolumeError, OSError, ValueError)
 
 
 def seen(paths: Iterable[Path]) -> str:

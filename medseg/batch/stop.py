@@ -25,7 +25,8 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._note)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as for jobs in a shell's background
+                    self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(

@@ -61,3 +61,9 @@ def test_what_would_block_is_not_read(tmp_path: Path) -> None:
     assert files_of(tmp_path / "scan.nii") == ()
     assert seen_images([tmp_path / "scan.nii"])
     assert content_hash(tmp_path / "scan.nii")
+
+
+def test_what_is_gone_is_told_by_reading(tmp_path: Path) -> None:
+    for gone in (tmp_path / "gone" / "001.dcm", tmp_path / "gone.nii", tmp_path / "gone.mhd"):
+        assert files_of(gone) == ()
+        assert seen_images([gone])

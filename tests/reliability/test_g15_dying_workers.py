@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -48,10 +49,22 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+def at_work(out: Path, stage: str, number: int) -> Callable[[int], None]:
+    """Sends ``number``, to a writer when its temporary file is there."""
+
+    def shoot(pid: int) -> None:
+        deadline = time.monotonic() + 1
+        while stage == "writing" and not list(out.glob(".medseg-*")) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        os.kill(pid, number)
+
+    return shoot
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_killed_once(place: Place, stage: str, number: signal.Signals) -> None:
-    with Sniper(place.out, "victim", stage, number) as sniper:
+    with Sniper(place.out, "victim", stage, at_work(place.out, stage, number)) as sniper:
         result = place.run()
     assert not result.failed
     assert f"{stage} it was killed by {number.name}" in place.told.retried["victim"]
@@ -66,7 +79,8 @@ def test_killed_once(place: Place, stage: str, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_each_try(place: Place, stage: str) -> None:
-    with Sniper(place.out, "victim", stage, signal.SIGKILL, limit=2) as sniper:
+    shoot = at_work(place.out, stage, signal.SIGKILL)
+    with Sniper(place.out, "victim", stage, shoot, limit=2) as sniper:
         result = place.run()
     assert len(sniper.shots) == 2
     assert [(patient.id, patient.code) for patient in result.failed] == [("victim", "E801")]

@@ -16,6 +16,7 @@ import pytest
 from medseg.config.inference import InferenceConfig
 from medseg.errors import Code, EnvironmentProblem
 from medseg.inference import Segmenter
+from medseg.inference.memory import LIBRARIES
 from support.oracle import write_oracle
 from support.short_memory import OutOfMemoryEngine, coded_scan
 
@@ -55,8 +56,9 @@ def test_caps(models: dict[int, Path], size: str, structures: int, cap: str) -> 
         assert told["seconds"] < 10
         return
     assert told["peak"] <= told["room"] * 1.1 + 2**22
-    if cap == "all in memory":
-        assert told["most"] == pytest.approx(told["peak"], rel=0.2)
+    if cap == "all in memory":  # within a fifth, beside the libraries' allowance, which small networks leave
+        assert told["most"] >= 0.8 * told["peak"]
+        assert told["most"] - LIBRARIES <= 1.2 * told["peak"]
     unlimited = run_capped(models[structures], size, structures, 1.0)
     assert told["labels"] == unlimited["labels"]
 
@@ -68,7 +70,7 @@ def test_caps(models: dict[int, Path], size: str, structures: int, cap: str) -> 
 def test_short_devices(models: dict[int, Path], structures: int, most: int, failures: int) -> None:
     """A device that holds two windows of four, one, or none."""
     segmenter = Segmenter.load(models[structures], device="cpu", precision="fp32")
-    inference = InferenceConfig(batch_size=4)
+    inference = InferenceConfig(batch_size=4, window_size=(48, 48, 48))
     scan = coded_scan((96, 80, 72), structures)
     engine = OutOfMemoryEngine(segmenter._engine, most, failures)
     short = Segmenter(segmenter.experiment, segmenter.fitted, engine, inference)

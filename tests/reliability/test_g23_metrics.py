@@ -276,7 +276,9 @@ def compare_pairs(seeds: range) -> None:
         for reference_tool in (medpy, monai, simpleitk, deepmind):
             for metric, value in reference_tool(prediction, reference, spacing, 1.7).items():
                 told = f"pair {seed} of {spacing} mm: {metric} of {reference_tool.__name__}"
-                assert ours[metric] == pytest.approx(value, rel=2e-5, abs=1e-6), told
+                # MONAI and SimpleITK compute in float32, MONAI the rank of its quantile too
+                rounding = 1e-4 if metric == "hd95" else 1e-6
+                assert ours[metric] == pytest.approx(value, rel=2e-5, abs=rounding), told
 
 
 MonaiWarns = pytest.mark.filterwarnings("ignore:monai.metrics.utils get_mask_edges:FutureWarning")

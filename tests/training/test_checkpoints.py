@@ -169,12 +169,15 @@ def test_the_model_file_tells_nothing_of_patients(cohort: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_goes_wrong_in_a_worker_is_told_as_it_is(workers: int, cohort: Path, tmp_path: Path) -> None:
+def test_what_goes_wrong_in_a_worker_is_told_as_it_is(
+    workers: int, cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The DataLoader alone would lose the message of an error that has a code."""
+    monkeypatch.setenv("MEDSEG_CACHE", str(tmp_path / "cache"))  # others use the tests' own meanwhile
 
     class Emptied(Silent):
         def started(self, plan: object) -> None:
-            for array in (Path(os.environ["MEDSEG_CACHE"]) / "prepared").rglob("image.npy"):
+            for array in tmp_path.joinpath("cache").rglob("image.npy"):
                 array.unlink()
 
     with pytest.raises(TrainingError, match="its preprocessed copy vanished"):
