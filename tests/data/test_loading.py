@@ -91,7 +91,7 @@ def test_fractions_are_no_label(case: Case) -> None:
 
 
 def test_more_classes_than_fit(case: Case) -> None:
-    with pytest.raises(CohortError, match="256 structures; at most 255"):
+    with pytest.raises(CohortError, match="256 structures, at most 255"):
         load_case(case, {f"s{n}": n for n in range(1, 257)})
 
 
