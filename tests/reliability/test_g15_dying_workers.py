@@ -1,12 +1,10 @@
 """G15: a worker that dies or takes too much memory hurts one patient, named at once and tried again alone."""
 
-import os
 import re
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +14,7 @@ import pytest
 
 from medseg.batch import BatchModel, BatchOptions, BatchResult, infer_patients
 from medseg.data import find_patients
-from support.batches import Sniper, Told, medseg_command, tree_hash, write_patient, write_patients
+from support.batches import Sniper, Told, at_work, medseg_command, tree_hash, write_patient, write_patients
 from support.oracle import write_oracle
 
 pytestmark = [pytest.mark.row("G15"), pytest.mark.nightly]
@@ -49,22 +47,10 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def at_work(out: Path, stage: str, number: int) -> Callable[[int], None]:
-    """Sends ``number``, to a writer when its temporary file is there."""
-
-    def shoot(pid: int) -> None:
-        deadline = time.monotonic() + 1
-        while stage == "writing" and not list(out.glob(".medseg-*")) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        os.kill(pid, number)
-
-    return shoot
-
-
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_killed_once(place: Place, stage: str, number: signal.Signals) -> None:
-    with Sniper(place.out, "victim", stage, at_work(place.out, stage, number)) as sniper:
+    with Sniper("victim", stage, at_work(place.out, stage, number)) as sniper:
         result = place.run()
     assert not result.failed
     assert f"{stage} it was killed by {number.name}" in place.told.retried["victim"]
@@ -80,7 +66,7 @@ def test_killed_once(place: Place, stage: str, number: signal.Signals) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_each_try(place: Place, stage: str) -> None:
     shoot = at_work(place.out, stage, signal.SIGKILL)
-    with Sniper(place.out, "victim", stage, shoot, limit=2) as sniper:
+    with Sniper("victim", stage, shoot, limit=2) as sniper:
         result = place.run()
     assert len(sniper.shots) == 2
     assert [(patient.id, patient.code) for patient in result.failed] == [("victim", "E801")]
@@ -130,7 +116,7 @@ def test_the_process_that_starts_the_others_is_killed(place: Place) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stopped_for_good(place: Place, stage: str) -> None:
-    with Sniper(place.out, "victim", stage, signal.SIGSTOP) as sniper:
+    with Sniper("victim", stage, signal.SIGSTOP) as sniper:
         result = place.run(timeout_seconds=30)
     assert [(patient.id, patient.code) for patient in result.failed] == [("victim", "E802")]
     assert len(result.done) == 4
@@ -140,23 +126,16 @@ def test_stopped_for_good(place: Place, stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_more_memory_than_allowed_once(place: Place, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_memory_than_allowed_once(place: Place, stage: str) -> None:
     """Something else takes the memory meanwhile; alone and later there is enough."""
     limit = psutil.Process().memory_info().rss + (1500 << 20)
-    tell = place.told.again
-
-    def again(patient: str, problem: str) -> None:
-        filling.join()  # the memory is free again
-        tell(patient, problem)
 
     def fill(pid: int) -> None:
-        os.kill(pid, signal.SIGSTOP)  # so that it is still at work when the memory is full
         ballast = [np.ones(10 << 20)]
         while psutil.pid_exists(pid) and len(ballast) < 40:
             ballast.append(np.ones(10 << 20))
 
-    monkeypatch.setattr(place.told, "again", again)
-    with Sniper(place.out, "victim", stage, fill) as filling:
+    with Sniper("victim", stage, fill):
         result = place.run(max_ram_bytes=limit, timeout_seconds=120)
     assert not result.failed
     assert "--max-ram is" in place.told.retried["victim"]

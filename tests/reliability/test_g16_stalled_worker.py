@@ -20,7 +20,7 @@ def test_a_stalled_worker_is_given_up_and_tells_where_it_hung(tmp_path: Path) ->
     model = BatchModel.load(write_oracle(tmp_path / "oracle.safetensors"))
     patients, out, told = write_patients(tmp_path / "patients", 4), tmp_path / "masks", Told()
     write_patient(patients / "stalled", 5, LARGE)
-    with Sniper(out, "stalled", "reading", signal.SIGSTOP) as sniper:
+    with Sniper("stalled", "reading", signal.SIGSTOP) as sniper:
         options = BatchOptions(workers=2, timeout_seconds=4)
         result = infer_patients(model, find_patients(patients), out, options, told)
     assert len(result.done) == 4

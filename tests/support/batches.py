@@ -2,24 +2,26 @@
 
 import gzip
 import hashlib
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pydicom
+import pytest
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from medseg.batch import PatientResult
+from medseg.batch.log import RunLog
 from support.oracle import CODE_STEP
 
 SHAPE = (16, 14, 12)
@@ -171,50 +173,65 @@ def medseg(*arguments: object, cwd: Path, timeout: float = 280) -> subprocess.Co
     )
 
 
-class Sniper(threading.Thread):
-    """Sends a signal to the processes of a patient's stage as soon as the log of ``out`` tells of them.
+class Sniper:
+    """Hits the processes of a patient's stage as the batch logs them, before they get their order.
 
-    The first ``limit`` processes of that stage are meant; ``shots`` tells when they were hit. Instead of
-    sending a signal, ``act`` may do something else to the process of that number.
+    ``act`` is a signal, or is called with the process id. The first ``limit`` processes of the stage are meant;
+    ``shots`` tells when they were hit.
     """
 
-    def __init__(
-        self, out: Path, patient: str, stage: str, act: int | Callable[[int], None], limit: int = 1
-    ) -> None:
-        super().__init__(daemon=True)
-        self._log = out / ".medseg" / "log.jsonl"
-        self._target = ("started", patient, stage)
+    def __init__(self, patient: str, stage: str, act: int | Callable[[int], None], limit: int = 1) -> None:
+        self._target = (patient, stage)
         self._act = act
         self._limit = limit
-        self._over = threading.Event()
+        self._patch = pytest.MonkeyPatch()
         self.shots: list[float] = []
 
-    def run(self) -> None:
-        place = 0
-        while not self._over.wait(0.002) and len(self.shots) < self._limit:
-            if not self._log.exists():
-                continue
-            data = self._log.read_bytes()
-            for line in data[place:].splitlines(keepends=True):
-                if not line.endswith(b"\n"):
-                    break
-                place += len(line)
-                told = json.loads(line)
-                if (told["event"], told["patient"], told.get("stage")) == self._target:
-                    with suppress(ProcessLookupError):
-                        if callable(self._act):
-                            self._act(told["pid"])
-                        else:
-                            os.kill(told["pid"], self._act)
-                        self.shots.append(time.monotonic())
-
     def __enter__(self) -> "Sniper":
-        self.start()
+        add = RunLog.add
+
+        def adding(log: RunLog, event: str, **told: Any) -> None:
+            add(log, event, **told)
+            if event == "started" and (told["patient"], told["stage"]) == self._target:
+                self._shoot(told["pid"])
+
+        self._patch.setattr(RunLog, "add", adding)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
+        self._patch.undo()
+
+    def _shoot(self, pid: int) -> None:
+        if len(self.shots) < self._limit:
+            self.shots.append(time.monotonic())
+            if callable(self._act):
+                self._act(pid)
+            else:
+                os.kill(pid, self._act)
+
+
+def at_work(out: Path, stage: str, number: int) -> Callable[[int], None]:
+    """Sends ``number`` to a process that is in the middle of its work.
+
+    That is when a writer's temporary file is there, and when a reader has taken memory for voxels.
+    """
+
+    def wait_and_shoot(pid: int) -> None:
+        process = psutil.Process(pid)
+        before = process.memory_info().rss
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if stage == "writing" and list(out.glob(".medseg-*")):
+                break
+            if stage == "reading" and process.memory_info().rss > before + (4 << 20):
+                break
+            time.sleep(0.0005)
+        os.kill(pid, number)
+
+    def shoot(pid: int) -> None:
+        threading.Thread(target=wait_and_shoot, args=(pid,), daemon=True).start()
+
+    return shoot
 
 
 @dataclass
