@@ -176,7 +176,7 @@ def medseg(*arguments: object, cwd: Path, timeout: float = 280) -> subprocess.Co
 class Sniper:
     """Hits the processes of a patient's stage as the batch logs them, before they get their order.
 
-    ``act`` is a signal, or is called with the process id. The first ``limit`` processes of the stage are meant;
+    ``act`` is a signal, or is called with the process id. The first ``limit`` processes of it are meant;
     ``shots`` tells when they were hit.
     """
 
