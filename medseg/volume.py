@@ -38,7 +38,9 @@ class Geometry:
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or (affine[3] != (0, 0, 0, 1)).any() or not np.abs(affine).max() < _FAR_MM:
             raise VolumeError(Code.AFFINE, "affine: not a finite 4x4 matrix with last row 0 0 0 1; repair it")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        with np.errstate(all="ignore"):  # an elimination may divide by zero on its way to zero
+            volume = abs(np.linalg.det(affine[:3, :3]))
+        if not volume >= 1e-9:
             raise VolumeError(
                 Code.AFFINE,
                 "affine: two axes point the same way or a spacing is zero: there is no grid; repair it",

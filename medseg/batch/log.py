@@ -23,9 +23,13 @@ class RunLog:
         with self._lock, suppress(OSError), (self._folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(line)
 
+    def dump_file(self, patient: str) -> Path:
+        """Where a stack of ``patient`` is kept."""
+        return self._folder / "dumps" / f"{safe_id(patient)}.txt"
+
     def dump(self, patient: str, stack: str) -> Path:
         """Keep ``stack``, where something hung or failed; returns the file."""
-        path = self._folder / "dumps" / f"{safe_id(patient)}.txt"
+        path = self.dump_file(patient)
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(stack, encoding="utf-8")

@@ -134,19 +134,20 @@ class Supervisor:
             self._kill(largest, PatientError(Code.MEMORY_LIMIT, told))
 
     def _time_out(self, one: Watched, seconds: float) -> None:
-        with one.pipes:
-            if not one.open:
-                return
-            one.send(signal.SIGUSR1, signal.SIGCONT)  # a stopped process tells its stack, too
-            stack = one.read_dump(_DUMP_SECONDS)
-        where = self._log.dump(
-            one.patient, stack or f"no stack: the process ({one.state()}) does not answer\n"
-        )
+        where = self._log.dump_file(one.patient)
         told = (
             f"{one.patient}: {one.stage} was given up after {seconds:.0f} s (where it hung: {where}): "
             "look at its files and their disk, or raise --timeout"
         )
-        self._kill(one, PatientError(Code.TIMED_OUT, told))
+        doom = PatientError(Code.TIMED_OUT, told)
+        with one.pipes:
+            if not one.open:
+                return
+            one.doom = one.doom or doom  # first of all: woken to tell its stack, it may come to its end
+            one.send(signal.SIGUSR1, signal.SIGCONT)  # a stopped process tells its stack, too
+            stack = one.read_dump(_DUMP_SECONDS)
+        self._log.dump(one.patient, stack or f"no stack: the process ({one.state()}) does not answer\n")
+        self._kill(one, doom)
 
     def _kill(self, one: Watched, doom: Exception) -> None:
         one.doom = one.doom or doom
