@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medseg.evaluation import score_case
     from medseg.inference import Segmenter
     from medseg.io import read_label, read_volume, write_volume
-    from medseg.training import train
+    from medseg.training.train import train
     from medseg.volume import Geometry, Volume
 
 __version__ = "0.1.0"
@@ -33,7 +33,7 @@ _HOMES = {
     "read_label": "medseg.io",
     "read_volume": "medseg.io",
     "score_case": "medseg.evaluation",
-    "train": "medseg.training",
+    "train": "medseg.training.train",
     "write_volume": "medseg.io",
 }
 

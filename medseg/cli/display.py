@@ -3,11 +3,13 @@
 import sys
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from medseg.training import Plan, Step, Validation
+if TYPE_CHECKING:
+    from medseg.training import Plan, Step, Validation
 
 _SECONDS_BETWEEN_LINES = 30
 
@@ -80,7 +82,7 @@ class TrainingDisplay:
     def preparing(self, what: str, done: int, total: int) -> None:
         self._bars.show(what, done, total, f"{done} of {total} cases")
 
-    def started(self, plan: Plan) -> None:
+    def started(self, plan: "Plan") -> None:
         patch = "x".join(str(n) for n in plan.patch_size)
         spacing = "x".join(f"{s:.3g}" for s in plan.spacing_mm)
         if plan.steps and plan.seconds:
@@ -95,13 +97,13 @@ class TrainingDisplay:
             f"into {plan.folder}" + (f", going on from step {plan.first_step}" if plan.first_step else "")
         )
 
-    def stepped(self, step: Step) -> None:
+    def stepped(self, step: "Step") -> None:
         waiting = f", waiting for data {100 * step.waiting:.0f}%" if step.waiting > 0.05 else ""
         rate = step.step / step.seconds
         told = f"epoch {step.epoch}, loss {step.loss:.3f}{self._dice}, {rate:.2f} steps/s{waiting}"
         self._bars.show("training", step.fraction, 1.0, told)
 
-    def validated(self, validation: Validation) -> None:
+    def validated(self, validation: "Validation") -> None:
         mean = validation.dice["mean"]
         each = ", ".join(f"{name} {dice:.3f}" for name, dice in validation.dice.items() if name != "mean")
         self._dice = f", Dice {mean:.3f}"

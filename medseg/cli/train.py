@@ -39,7 +39,7 @@ def train(
     from medseg.config import load_experiment
     from medseg.report.run import report_on_run
     from medseg.training import Interrupted, RunFolder, leaving_at_once
-    from medseg.training import train as run_training
+    from medseg.training.train import train as run_training
 
     experiment = load_experiment(config, set_ or ())
     run = RunFolder(out or _default_folder(experiment.name, resume))

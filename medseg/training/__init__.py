@@ -1,9 +1,12 @@
-"""Training: prepare, fit, validate, save."""
+"""Training: prepare, fit, validate, save.
+
+``medseg.training.train`` is not loaded with the package: verbs that only look for runs start without Fabric
+and MONAI.
+"""
 
 from medseg.training.interrupt import Interrupted, leaving_at_once
 from medseg.training.log import Listener, Plan, Silent, Step, Validation
 from medseg.training.run_folder import RunFolder, find_runs, new_run_folder
-from medseg.training.train import Trained, train
 
 __all__ = [
     "Interrupted",
@@ -12,10 +15,8 @@ __all__ = [
     "RunFolder",
     "Silent",
     "Step",
-    "Trained",
     "Validation",
     "find_runs",
     "leaving_at_once",
     "new_run_folder",
-    "train",
 ]

@@ -20,7 +20,8 @@ from medseg.files import write_bytes_atomically
 from medseg.training.objective import objective
 from medseg.training.state import Learner
 from medseg.training.train import build_fabric, build_learner
-from medseg.transforms import Preprocessing, augmentation_preview, fit_preprocessing
+from medseg.transforms import Preprocessing, fit_preprocessing
+from medseg.transforms.preview import augmentation_preview
 
 Progress = Callable[[str, int, int], None]
 _TIMED_STEPS = 3

@@ -4,7 +4,6 @@ from medseg.transforms.augmentation import Augment, build_augmentation
 from medseg.transforms.fitting import Fitted, IntensityStatistics, fit_preprocessing
 from medseg.transforms.grid import AxisMap, axis_maps
 from medseg.transforms.preprocessing import Prepared, Preprocessing
-from medseg.transforms.preview import augmentation_preview
 from medseg.transforms.randomness import seeded, single_thread, stable_seed
 from medseg.transforms.sampling import ForegroundIndex, sample_patch
 
@@ -16,7 +15,6 @@ __all__ = [
     "IntensityStatistics",
     "Prepared",
     "Preprocessing",
-    "augmentation_preview",
     "axis_maps",
     "build_augmentation",
     "fit_preprocessing",

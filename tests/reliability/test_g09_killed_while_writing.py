@@ -19,9 +19,9 @@ import pytest
 
 from medseg.config import Experiment
 from medseg.modelfile import load_model
-from medseg.training import Interrupted, RunFolder, Silent, Step, train
+from medseg.training import Interrupted, RunFolder, Silent, Step
 from medseg.training.state import Learner, unpack
-from medseg.training.train import build_fabric, build_learner
+from medseg.training.train import build_fabric, build_learner, train
 from support.training_runs import Ending, differences, ending, quick_experiment, wait_for, write_config
 from support.warm_start import WarmStart
 

@@ -8,7 +8,7 @@ import pytest
 
 from medseg.batch import BatchModel, BatchOptions, infer_patients
 from medseg.data import find_patients
-from support.batches import Sniper, Told, write_patient, write_patients
+from support.batches import Sniper, Told, at_work, write_patient, write_patients
 from support.oracle import write_oracle
 
 LARGE = (180, 180, 120)
@@ -20,7 +20,7 @@ def test_a_stalled_worker_is_given_up_and_tells_where_it_hung(tmp_path: Path) ->
     model = BatchModel.load(write_oracle(tmp_path / "oracle.safetensors"))
     patients, out, told = write_patients(tmp_path / "patients", 4), tmp_path / "masks", Told()
     write_patient(patients / "stalled", 5, LARGE)
-    with Sniper("stalled", "reading", signal.SIGSTOP) as sniper:
+    with Sniper("stalled", "reading", at_work(out, "reading", signal.SIGSTOP)) as sniper:
         options = BatchOptions(workers=2, timeout_seconds=4)
         result = infer_patients(model, find_patients(patients), out, options, told)
     assert len(result.done) == 4

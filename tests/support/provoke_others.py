@@ -32,9 +32,10 @@ from medseg.inference.device import choose_device
 from medseg.io import write_volume
 from medseg.modelfile import ModelFile, load_model, load_network, save_model
 from medseg.models import build_network
-from medseg.training import RunFolder, train
+from medseg.training import RunFolder
 from medseg.training.prepare import PreparedCase, open_prepared, prepare_cohort
 from medseg.training.state import Learner, Progress, pack
+from medseg.training.train import train
 from medseg.transforms import Preprocessing, fit_preprocessing
 from medseg.volume import Geometry, Volume
 from support.malicious import safetensors, with_metadata, written

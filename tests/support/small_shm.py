@@ -11,7 +11,8 @@ from pathlib import Path
 
 from medseg.config import load_experiment
 from medseg.errors import MedsegError
-from medseg.training import RunFolder, train
+from medseg.training import RunFolder
+from medseg.training.train import train
 
 
 def mount(mib: int) -> list[str]:

@@ -12,7 +12,8 @@ import pytest
 from medseg.errors import Code, EnvironmentProblem, ModelFileError, TrainingError
 from medseg.files import write_bytes_atomically
 from medseg.modelfile import load_model
-from medseg.training import RunFolder, Silent, Step, train
+from medseg.training import RunFolder, Silent, Step
+from medseg.training.train import train
 from support.training_runs import Ending, differences, ending, plain_rows, quick_experiment
 
 

@@ -9,7 +9,8 @@ import torch
 from medseg.config import parse_experiment
 from medseg.errors import CohortError, ModelFileError, TrainingError, UsageError
 from medseg.modelfile import load_model
-from medseg.training import Interrupted, RunFolder, Silent, Step, train
+from medseg.training import Interrupted, RunFolder, Silent, Step
+from medseg.training.train import train
 from support.training_runs import differences, ending, tiny_experiment
 
 
