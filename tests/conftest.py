@@ -35,6 +35,12 @@ settings.load_profile("medseg")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests first: begun last, one would run on while the other processes wait."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache_goes_with_the_session() -> Iterator[None]:
     yield

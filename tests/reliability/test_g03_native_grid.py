@@ -135,6 +135,7 @@ def run(examples: int, counts: Callable[[int], None], segmenter_for: Any, place:
     assert tried >= examples
 
 
+@pytest.mark.long
 @pytest.mark.row("G03")
 def test_a_thousand_grids_come_back(
     counts: Callable[[int], None], segmenter_for: Callable[[Any], Segmenter], place: Path

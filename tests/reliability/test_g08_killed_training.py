@@ -58,6 +58,7 @@ def undisturbed(
     return Undisturbed(config, run, ending(run))
 
 
+@pytest.mark.long
 @pytest.mark.row("G08")
 def test_killed_terminated_and_killed_again(
     warm: WarmStart, undisturbed: Undisturbed, tmp_path: Path, counts: Callable[[int], None]

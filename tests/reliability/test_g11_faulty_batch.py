@@ -46,6 +46,7 @@ COMMAND = ("infer", "patients", "--model", "oracle.safetensors", "-o", "masks")
 FAULTY = dict(zip(faulty_patients(PATIENTS), FAULTS, strict=True))
 
 
+@pytest.mark.long
 def test_190_masks_hold_what_the_oracle_knows(clean: Clean) -> None:
     assert clean.code == 3, clean.stderr
     assert "Traceback" not in clean.stderr

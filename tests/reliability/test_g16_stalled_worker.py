@@ -15,6 +15,7 @@ LARGE = (180, 180, 120)
 """So long in reading that the test can stop it meanwhile."""
 
 
+@pytest.mark.long
 @pytest.mark.row("G16")
 def test_a_stalled_worker_is_given_up_and_tells_where_it_hung(tmp_path: Path) -> None:
     model = BatchModel.load(write_oracle(tmp_path / "oracle.safetensors"))

@@ -58,6 +58,7 @@ def trained(
     return place, {f"{mib}-{workers}": what for mib, workers, what in told}
 
 
+@pytest.mark.long
 @pytest.mark.row("G17")
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("mib", MIB)

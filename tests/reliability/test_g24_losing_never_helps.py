@@ -159,6 +159,7 @@ def cohorts(draw: st.DrawFn) -> list[tuple[Volume, Volume]]:
     return pairs
 
 
+@pytest.mark.long
 @pytest.mark.row("G24")
 @pytest.mark.parametrize("part", range(5))
 def test_no_loss_improves_any_mean(part: int, counts: Callable[[int], None]) -> None:

@@ -160,6 +160,7 @@ def test_another_grid_is_never_compared_as_arrays(evaluated: Callable[[bool], Pa
     assert recorded["predictions_off_the_grid"][name].endswith("mm apart, resampled by nearest neighbour")
 
 
+@pytest.mark.long
 def test_the_command_line_refuses_and_repairs(folders: Path, tmp_path: Path) -> None:
     def medseg(*options: str) -> tuple[int, str]:
         files = [str(folders / kind / "turned by 10 degrees.nii") for kind in ("predictions", "references")]

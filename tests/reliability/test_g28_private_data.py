@@ -120,6 +120,7 @@ def test_reading_tells_nothing(
     counts(len(phi.tokens))
 
 
+@pytest.mark.long
 @pytest.mark.row("G28")
 def test_the_command_line_tells_nothing(phi: Phi, tmp_path: Path, counts: Any) -> None:
     model = write_oracle(tmp_path / "model.safetensors", patch_size=(8, 8, 8))

@@ -90,6 +90,7 @@ def test_the_watch_would_tell(place: Place) -> None:
     assert not place.cut or "unreachable" in done.stderr, "the network is really cut off"
 
 
+@pytest.mark.long
 @pytest.mark.row("G29")
 def test_everything_works_without_a_network(place: Place, counts: Callable[[int], None]) -> None:
     verbs = (

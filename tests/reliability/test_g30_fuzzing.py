@@ -45,6 +45,7 @@ def attack(group: str, folder: Path, *, seconds: float | None = None, number: in
     return tried
 
 
+@pytest.mark.long
 @pytest.mark.row("G30")
 @pytest.mark.parametrize("group", GROUPS)
 def test_for_a_while(group: str, tmp_path: Path, counts: Callable[[int], None]) -> None:
