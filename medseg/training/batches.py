@@ -1,10 +1,8 @@
 """Batches of patches, made by processes that need no shared memory and never outlive the trainer."""
 
-import ctypes
 import logging
 import os
 import signal
-import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from medseg.errors import Code, EnvironmentProblem, MedsegError
+from medseg.processes import end_with
 from medseg.training.dataset import PatchDataset, Sample
 
 log = logging.getLogger(__name__)
-
-_PR_SET_PDEATHSIG = 1
-"""A name in Linux's sys/prctl.h."""
 
 
 class Batch(TypedDict):
@@ -180,11 +176,8 @@ def _serve(trainer: int, _worker: int) -> None:
     """What a worker does first: leave signals to the trainer, and see to it that it dies with it.
 
     Ctrl-C and a cluster's TERM reach every process; workers go on until the step in hand is saved. A trainer
-    that is killed leaves its workers writing into a pipe that nobody reads, for ever: Linux ends them.
+    that is killed would leave its workers writing into a pipe that nobody reads, for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != trainer:  # it was killed meanwhile
-            os._exit(1)
+    end_with(trainer)

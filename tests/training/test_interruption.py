@@ -86,8 +86,11 @@ def test_stopped_while_cases_are_prepared(number: int, warm: WarmStart, tmp_path
     run = RunFolder(tmp_path / "run")
     process = warm.start("train", config, "-o", run.path, "--set", "training.seed=3")
     wait_for(run.path.joinpath(".running.json").exists)
-    time.sleep(0.5)
+    started = psutil.Process(process)
+    wait_for(lambda: len(started.children(recursive=True)) > 1)
+    simulators = started.children(recursive=True)
     told = stop(warm, process, number)
+    assert not psutil.wait_procs(simulators, timeout=10)[1], "nothing is left running"
     assert "--set training.seed=3" in told
     assert not run.config.exists()
 

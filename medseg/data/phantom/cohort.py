@@ -26,6 +26,7 @@ from medseg.data.case import Case
 from medseg.data.phantom.simulate import phantom_patient
 from medseg.errors import Code, EnvironmentProblem, UsageError
 from medseg.io import write_volume
+from medseg.processes import end_with
 
 log = logging.getLogger(__name__)
 
@@ -130,13 +131,13 @@ def _make(jobs: list[Job]) -> Iterator[int]:
 
 def _make_in_pool(jobs: list[Job], workers: int) -> Iterator[int]:
     context = multiprocessing.get_context("spawn")  # fork is not safe once torch has threads
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with, initargs=(os.getpid(),))
     try:
         with _interrupts_held():
             futures = [pool.submit(make_patient, *job) for job in jobs]
         for future in as_completed(futures):
             yield future.result()
-    finally:  # not waited for: after a signal, processes finish the patient in hand and end
+    finally:  # not waited for: after a signal, processes finish the patient in hand, or end with this one
         pool.shutdown(wait=False, cancel_futures=True)
 
 
