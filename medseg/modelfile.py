@@ -5,6 +5,9 @@ The header's ``__metadata__`` has one key, ``medseg``, which holds JSON::
     {"format": 1, "classes": ["background", ...], "experiment": {...}, "fitted": {...}, "provenance": {...},
      "sha256": "..."}
 
+A file of several networks, whose scores are averaged, has format 2 and ``"members": 5``; their weights are
+named ``member0.*`` to ``member4.*``.
+
 ``sha256`` is taken over the rest of that JSON and every tensor (name, type, shape, bytes), and is verified
 when the file is read. The order of keys counts: that of ``labels`` is the order of the classes.
 Nothing in the file is ever executed: it is numbers and JSON.
@@ -12,7 +15,7 @@ Nothing in the file is ever executed: it is numbers and JSON.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from medseg.config import Experiment, parse_experiment
 from medseg.errors import Code, ConfigError, ModelFileError
 from medseg.files import write_bytes_atomically
-from medseg.modelheader import FORMAT, KEY, MAX_HEADER_BYTES, NOT_OURS, read_model_bytes, to_json
+from medseg.modelheader import FORMAT, GIVE_OURS, KEY, MAX_HEADER_BYTES, NOT_OURS, read_model_bytes, to_json
 from medseg.models import build_network
 
 
@@ -33,18 +36,31 @@ from medseg.models import build_network
 class ModelFile:
     """What a model file holds.
 
-    ``fitted`` and ``provenance`` are plain JSON values; ``weights`` is the ``state_dict`` of the network.
+    ``fitted`` and ``provenance`` are plain JSON values; ``weights`` is the ``state_dict`` of the network, or
+    of each of ``members`` networks, under names that begin with :func:`member_prefix`. ``quantisation`` is
+    what int8 needs (plain JSON, empty where it was not asked for): the ``ranges`` of each network, and what
+    it costs, as ``measured``.
     """
 
     experiment: Experiment
     fitted: dict[str, Any]
     provenance: dict[str, Any]
     weights: dict[str, Tensor]
+    members: int = 1
+    quantisation: dict[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the network's outputs, background first."""
         return ("background", *self.experiment.labels)
+
+
+MAX_MEMBERS = 32
+
+
+def member_prefix(member: int) -> str:
+    """How the weights' names of a member begin, in a file of several."""
+    return f"member{member}."
 
 
 def save_model(path: Path, model: ModelFile) -> None:
@@ -58,11 +74,13 @@ def save_model(path: Path, model: ModelFile) -> None:
     """
     weights = _plain_tensors(path, model.weights)
     told = {
-        "format": FORMAT,
+        "format": 1 if model.members == 1 else FORMAT,
+        **({} if model.members == 1 else {"members": model.members}),
         "classes": list(model.classes),
         "experiment": model.experiment.model_dump(mode="json"),
         "fitted": model.fitted,
         "provenance": model.provenance,
+        **({"quantisation": model.quantisation} if model.quantisation else {}),
     }
     try:
         told["sha256"] = checksum(told, weights)
@@ -101,8 +119,12 @@ def load_model(path: Path) -> ModelFile:
             Code.MODEL_DAMAGED, f"{path}: damaged (its checksum does not match): copy or download it again"
         )
     fitted, provenance, raw = told.get("fitted"), told.get("provenance"), told.get("experiment")
+    quantisation = told.get("quantisation", {})
     if not (isinstance(fitted, dict) and isinstance(provenance, dict) and isinstance(raw, dict)):
         raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {NOT_OURS}")
+    if not isinstance(quantisation, dict):
+        raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {NOT_OURS}")
+    members = _members(path, told, weights)
     try:
         experiment = parse_experiment(raw, "its configuration")
     except ConfigError as error:
@@ -110,18 +132,46 @@ def load_model(path: Path) -> ModelFile:
             Code.MODEL_MISFIT,
             *(f"{path}: {line}; it does not suit this version of medseg" for line in error.problems),
         ) from None
-    return ModelFile(experiment, fitted, provenance, weights)
+    return ModelFile(experiment, fitted, provenance, weights, members, quantisation)
 
 
-def load_network(model: ModelFile) -> nn.Module:
-    """The network of ``model`` with its weights, in evaluation mode, on the CPU.
+def _members(path: Path, told: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int:
+    """How many networks the file holds; every weight belongs to one of them."""
+    if told["format"] == 1 and "members" not in told:
+        return 1
+    members = told.get("members")
+    if type(members) is not int or not 2 <= members <= MAX_MEMBERS:
+        raise ModelFileError(
+            Code.MODEL_FOREIGN,
+            f"{path}: its number of networks is not one of 2 to {MAX_MEMBERS}; {GIVE_OURS}",
+        )
+    prefixes = tuple(member_prefix(member) for member in range(members))
+    stray = [name for name in weights if not name.startswith(prefixes)]
+    if stray:
+        raise ModelFileError(
+            Code.MODEL_MISFIT,
+            f"{path}: {stray[0]!r:.80} belongs to none of its {members} networks: copy or download it again",
+        )
+    return members
+
+
+def load_networks(model: ModelFile) -> tuple[nn.Module, ...]:
+    """All networks of ``model``, as :func:`load_network` gives each."""
+    return tuple(load_network(model, member) for member in range(model.members))
+
+
+def load_network(model: ModelFile, member: int = 0) -> nn.Module:
+    """A network of ``model`` with its weights, in evaluation mode, on the CPU.
 
     Raises:
         ModelFileError: weights and configuration are not of the same network; names are told.
     """
-    experiment = model.experiment
-    network = _build(experiment, sum(tensor.numel() for tensor in model.weights.values()))
-    expected, found = network.state_dict(), model.weights
+    experiment, found = model.experiment, model.weights
+    if model.members > 1:
+        prefix = member_prefix(member)
+        found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    network = _build(experiment, sum(tensor.numel() for tensor in found.values()))
+    expected = network.state_dict()
     shapes = [
         f"{name} is {_shape(found[name])}, expected {_shape(expected[name])}"
         for name in expected
@@ -186,10 +236,12 @@ def model_summary(model: ModelFile) -> dict[str, Any]:
         "labels": dict(experiment.labels),
         "channels": list(experiment.data.channels or ("image",)),
         "patch_size": list(experiment.sampling.patch_size),
+        "members": model.members,
         "weights": sum(tensor.numel() for tensor in model.weights.values()),
         "bytes": sum(tensor.numel() * tensor.element_size() for tensor in model.weights.values()),
         "fitted": model.fitted,
         "provenance": model.provenance,
+        "int8": model.quantisation.get("measured"),
     }
 
 

@@ -6,14 +6,15 @@ from typing import Any
 
 from medseg.errors import Code, EnvironmentProblem, ModelFileError
 
-FORMAT = 1
-"""Raised when older versions of medseg could not read the file rightly."""
+FORMAT = 2
+"""The newest that is read: 1 holds a network, 2 several. Raised when older versions could not read the file
+rightly."""
 
 KEY = "medseg"
 MAX_HEADER_BYTES = 8_000_000
 _MAX_NESTED = 500_000  # lists and objects; an empty one takes twenty times its bytes in memory
-_GIVE_OURS = "give a .safetensors file that medseg train wrote"
-NOT_OURS = f"not a medseg model; {_GIVE_OURS}"
+GIVE_OURS = "give a .safetensors file that medseg train wrote"
+NOT_OURS = f"not a medseg model; {GIVE_OURS}"
 
 
 def read_model_bytes(path: Path) -> tuple[bytes, dict[str, Any]]:
@@ -49,7 +50,7 @@ def _read_header(path: Path, start: bytes, size: int) -> dict[str, Any]:
     if length > MAX_HEADER_BYTES:
         raise ModelFileError(
             Code.MODEL_FOREIGN,
-            f"{path}: header of {length} bytes, at most {MAX_HEADER_BYTES} are read; {_GIVE_OURS}",
+            f"{path}: header of {length} bytes, at most {MAX_HEADER_BYTES} are read; {GIVE_OURS}",
         )
     if size < 8 + length:
         raise ModelFileError(

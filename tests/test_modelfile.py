@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from medseg.config import Experiment
 from medseg.errors import EnvironmentProblem, ModelFileError
-from medseg.modelfile import ModelFile, load_model, load_network, model_summary, save_model
+from medseg.modelfile import ModelFile, load_model, load_network, load_networks, model_summary, save_model
 from medseg.models import build_network
 
 EXPERIMENT = Experiment.model_validate(
@@ -141,9 +141,9 @@ def test_changed_labels_break_the_checksum(path: Path) -> None:
 
 
 def test_a_newer_format_asks_for_an_upgrade(path: Path) -> None:
-    rewrite(path, lambda told: told.update(format=2))
+    rewrite(path, lambda told: told.update(format=3))
     line = refused(path)
-    assert "newer medseg (file format 2; this one reads 1)" in line
+    assert "newer medseg (file format 3; this one reads 2)" in line
     assert line.endswith("upgrade medseg")
 
 
@@ -216,6 +216,40 @@ def test_a_network_gets_exactly_its_weights() -> None:
     assert "1 missing (heads.0.bias)" in missing
     assert "1 unexpected (heads.0.offset)" in unexpected
     assert "heads.0.weight is 9x2x1x1x1, expected 4x2x1x1x1" in shape
+
+
+def several(members: int = 2) -> ModelFile:
+    one = tiny()
+    weights = {
+        f"member{member}.{name}": value + member
+        for member in range(members)
+        for name, value in one.weights.items()
+    }
+    return ModelFile(one.experiment, one.fitted, one.provenance, weights, members)
+
+
+def test_several_networks_in_a_file(path: Path) -> None:
+    save_model(path, several(3))
+    again = load_model(path)
+    assert again.members == 3 and model_summary(again)["members"] == 3
+    biases = [float(network.state_dict()["heads.0.bias"].sum()) for network in load_networks(again)]
+    assert biases == [0, 4, 8]  # four classes
+
+
+def test_only_files_of_several_networks_are_of_the_second_format(path: Path) -> None:
+    formats = []
+    for model in (tiny(), several()):
+        save_model(path, model)
+        rewrite(path, lambda told: formats.append((told["format"], "members" in told)))
+    assert formats == [(1, False), (2, True)]
+
+
+def test_each_of_several_networks_gets_its_weights() -> None:
+    model = several()
+    del model.weights["member1.heads.0.bias"]
+    load_network(model, 0)
+    with pytest.raises(ModelFileError, match=r"1 missing \(heads\.0\.bias\)"):
+        load_networks(model)
 
 
 def test_a_loaded_network_infers(path: Path) -> None:

@@ -45,14 +45,16 @@ def compute(
 
     workers = min(_workers(options.workers), len(jobs))
     if workers == 0:
-        bench = Bench(segmenter, OwnHands(model), ledger, stop, options.timeout_seconds)
+        bench = Bench(segmenter, OwnHands(model), ledger, stop, options.timeout_seconds, options.profile)
         _require_space(model, out, bench.hands.voxels([job.case for job in _sure(jobs)]))
         one_by_one(bench, jobs)
         one_by_one(bench, ledger.again)
         return
     supervisor = Supervisor(options, ledger.log)
     try:
-        bench = Bench(segmenter, OtherHands(model, supervisor), ledger, stop, options.timeout_seconds)
+        bench = Bench(
+            segmenter, OtherHands(model, supervisor), ledger, stop, options.timeout_seconds, options.profile
+        )
         voxels = _load_and_look(model, bench.hands, jobs, stop)
         _require_space(model, out, list(voxels.values()))
         _require_memory(supervisor, options.max_ram_bytes)

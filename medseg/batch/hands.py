@@ -18,6 +18,7 @@ from medseg.batch.tasks import (
     write_mask,
 )
 from medseg.data import Case
+from medseg.inference.profile import note_beside
 from medseg.volume import Volume
 
 
@@ -79,6 +80,7 @@ class OtherHands:
             channel.send(order)
             reply = channel.receive()
             found = receive_scan(channel, reply)
+        note_beside(reply["seconds"])
         _log(reply["log"])
         return found
 

@@ -11,8 +11,9 @@ from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
 from medseg.errors import Code, EnvironmentProblem
 from medseg.inference import Segmenter
-from medseg.inference.device import choose_device, choose_precision
-from medseg.inference.preparation import Preparation
+from medseg.inference.choice import EngineChoice, choose_engine
+from medseg.inference.engines import ranges_of
+from medseg.inference.preparation import Preparation, recropped
 from medseg.modelfile import ModelFile, load_model
 from medseg.transforms import Fitted
 
@@ -26,13 +27,18 @@ class BatchModel:
     inference: InferenceConfig
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
+    crop: str = "model"
 
     @classmethod
-    def load(cls, path: Path, *, device: str = "auto", precision: str = "auto") -> "BatchModel":
+    def load(
+        cls, path: Path, *, device: str = "auto", precision: str = "auto", engine: str = "auto"
+    ) -> "BatchModel":
         """Read a model file.
 
         Raises:
             ModelFileError: damaged, or not a model file.
+            UsageError: engine, device and precision do not go together, or no int8 ranges are in the file.
             EnvironmentProblem: it cannot be read, or the device is not there.
         """
         model = load_model(path)
@@ -43,11 +49,22 @@ class BatchModel:
             raise EnvironmentProblem(
                 Code.CANNOT_READ, f"{path}: cannot be read ({error.strerror}); check its permissions"
             ) from None
-        choose_precision(precision, choose_device(device))
-        return cls(model, sha256, model.experiment.inference, device, precision)
+        found = cls(model, sha256, model.experiment.inference, device, precision, engine)
+        if found.choice.precision == "int8":
+            ranges_of(model)
+        return found
 
     def with_inference(self, inference: InferenceConfig) -> "BatchModel":
         return replace(self, inference=inference)
+
+    def with_crop(self, crop: str) -> "BatchModel":
+        """``body``: cut scans to the body; ``none``: not even as the model was trained; ``model``: as it was.
+
+        Raises:
+            UsageError: another word, or intensities depend on what is around the body.
+        """
+        experiment = recropped(self.file.experiment, crop)
+        return replace(self, file=replace(self.file, experiment=experiment), crop=crop)
 
     @property
     def experiment(self) -> Experiment:
@@ -58,10 +75,14 @@ class BatchModel:
         return self.experiment.labels
 
     @cached_property
+    def choice(self) -> EngineChoice:
+        return choose_engine(self.engine, self.device, self.precision)
+
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """What decides a mask besides the model file and the scan, but for each case's reading."""
-        precision = choose_precision(self.precision, choose_device(self.device))
-        return {"inference": self.inference.model_dump(mode="json"), "precision": precision}
+        crop = {} if self.crop == "model" else {"crop": self.crop}
+        return {"inference": self.inference.model_dump(mode="json"), **self.choice.to_json(), **crop}
 
     def settings_hash(self, reading: dict[str, Any]) -> str:
         told = json.dumps({**self.settings, "reading": reading}, sort_keys=True)
@@ -75,5 +96,9 @@ class BatchModel:
     def segmenter(self) -> Segmenter:
         """The network, built when it is first asked for."""
         return Segmenter.from_model(
-            self.file, device=self.device, precision=self.precision, inference=self.inference
+            self.file,
+            device=self.device,
+            precision=self.precision,
+            engine=self.engine,
+            inference=self.inference,
         )

@@ -14,6 +14,7 @@ from medseg.batch.stop import Stopped, StopRequest
 from medseg.batch.tasks import ReadScan
 from medseg.errors import Code, PatientError
 from medseg.inference import PreparedScan, Segmenter
+from medseg.inference.profile import Profile, profiled, stage
 from medseg.volume import Volume
 
 _LOOK_SECONDS = 0.2
@@ -29,6 +30,7 @@ class Bench:
     ledger: Ledger
     stop: StopRequest
     timeout_seconds: float
+    profile: Profile | None = None
 
 
 Room = Callable[[Job], bool]
@@ -74,7 +76,8 @@ def _read(bench: Bench, job: Job) -> ReadScan | None:
     """The scan, or None when there is nothing to segment: it failed, or its mask holds."""
     bench.ledger.begin(job)
     try:
-        found = bench.hands.read(job)
+        with profiled(bench.profile):  # a thread begins with none
+            found = bench.hands.read(job)
     except Stopped:
         raise
     except Exception as error:  # noqa: BLE001 - a patient's border: whatever it is, the others go on
@@ -101,7 +104,8 @@ def _segment(bench: Bench, job: Job, scan: PreparedScan) -> Volume | None:
         bench.ledger.window(job.id, done, total)
 
     try:
-        return segmenter.predict(scan, progress=progress)
+        with profiled(bench.profile):
+            return segmenter.predict(scan, progress=progress)
     except Stopped:
         raise
     except Exception as error:  # noqa: BLE001 - a patient's border
@@ -111,7 +115,8 @@ def _segment(bench: Bench, job: Job, scan: PreparedScan) -> Volume | None:
 
 def _write(bench: Bench, job: Job, found: ReadScan, mask: Volume) -> None:
     try:
-        written = bench.hands.write(job, mask)
+        with profiled(bench.profile), stage("writing"):
+            written = bench.hands.write(job, mask)
     except Exception as error:  # noqa: BLE001 - a patient's border
         bench.ledger.fail(job, WRITING, error)
         return
@@ -138,7 +143,7 @@ class _Flow:
         self._writers = writers
         self._reading: dict[Future[ReadScan | None], Job] = {}
         self._ready: deque[tuple[Job, ReadScan]] = deque()
-        self._writing: set[Future[None]] = set()
+        self._writing: set[Future[Any]] = set()
 
     def run(self) -> None:
         while self._pending or self._reading or self._ready:
@@ -149,10 +154,14 @@ class _Flow:
                 self._segment_next()
             else:
                 futures: set[Future[Any]] = {*self._reading, *self._writing}
-                wait(futures, _LOOK_SECONDS, FIRST_COMPLETED)
+                self._wait(futures)
         while self._writing:
-            wait(self._writing, _LOOK_SECONDS, FIRST_COMPLETED)
+            self._wait(self._writing)
             self._collect()
+
+    def _wait(self, futures: set[Future[Any]]) -> None:
+        with profiled(self._bench.profile), stage("waiting"):
+            wait(futures, _LOOK_SECONDS, FIRST_COMPLETED)
 
     def leave(self) -> None:
         """Nothing more begins; what is being read is left undone, what is being written is finished."""
@@ -183,7 +192,7 @@ class _Flow:
             len(self._writing) >= self._workers
         ):  # a mask waits for its writer: memory, so the network waits
             self._bench.stop.check()
-            wait(self._writing, _LOOK_SECONDS, FIRST_COMPLETED)
+            self._wait(self._writing)
             self._collect()
         job, found = self._ready.popleft()
         if found.scan is None:

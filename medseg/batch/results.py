@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from medseg.inference.profile import Profile
+
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 
 
@@ -14,13 +16,15 @@ class BatchOptions:
 
     ``workers`` read and write beside the network (None: two where there are cores for them, 0: none, all in
     this process); ``timeout_seconds`` limits each stage of a patient; ``max_ram_bytes`` the memory of this
-    process and its workers together; ``verify`` hashes everything again instead of trusting times and sizes.
+    process and its workers together; ``verify`` hashes everything again instead of trusting times and sizes;
+    ``profile`` is told where the time goes.
     """
 
     workers: int | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     max_ram_bytes: int | None = None
     verify: bool = False
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,42 @@
 """One scan, one mask, all in this process."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from medseg.batch.results import PatientResult
 from medseg.batch.tasks import structure_volumes
 from medseg.data import Case, load_images
 from medseg.inference import Segmenter
+from medseg.inference.profile import stage
 from medseg.inference.sliding import Progress
 from medseg.io import write_volume
 
 
 def infer_patient(
-    segmenter: Segmenter, case: Case, target: Path, progress: Progress | None = None
+    segmenter: Segmenter,
+    case: Case,
+    target: Path,
+    progress: Progress | None = None,
+    told: Callable[[int], None] | None = None,
 ) -> PatientResult:
-    """Segment one patient into the file ``target``.
+    """Segment one patient into the file ``target``; ``told`` is called with the memory (bytes) this process
+    will need, before the work.
 
     Raises:
         VolumeError: the scan is damaged.
         EnvironmentProblem: memory is short, or the mask cannot be written.
     """
     start = time.perf_counter()
-    mask = segmenter(*load_images(case), progress=progress)
-    write_volume(mask, target)
-    volumes = structure_volumes(mask, segmenter.labels)
+    with stage("reading"):
+        images = list(load_images(case))
+    if told is not None:
+        read = sum(image.array.nbytes for image in images)
+        told(psutil.Process().memory_info().rss + segmenter.need_bytes(images[0].geometry, read))
+    mask = segmenter.segment(images, progress=progress)
+    with stage("writing"):
+        write_volume(mask, target)
+        volumes = structure_volumes(mask, segmenter.labels)
     return PatientResult(case.id, target, volumes, time.perf_counter() - start, inputs=case.images)

@@ -21,6 +21,7 @@ from medseg.config.data import Reading
 from medseg.data import Case, load_images
 from medseg.errors import Code, EnvironmentProblem, MedsegError, VolumeError
 from medseg.inference.preparation import Preparation, PreparedScan
+from medseg.inference.profile import Profile, profiled, stage
 from medseg.io import read_geometry, volume_stem, write_volume
 from medseg.io.paths import volume_suffix
 from medseg.transforms import Fitted, Prepared, single_thread
@@ -70,14 +71,19 @@ def read_scan(case: Case, preparation: Preparation, mask: Path, known: Known | N
         VolumeError: an image is damaged, or somebody writes to it.
     """
     before = seen_images(case.images)
-    inputs = tuple(content_hash(image) for image in case.images)
+    with stage("reading"):
+        inputs = tuple(content_hash(image) for image in case.images)
     why = ""
     if known is not None:
         why = INPUT_CHANGED if inputs != known.inputs else "" if _holds(mask, known.mask) else MASK_CHANGED
         if not why:
             return ReadScan(inputs, before)
     with single_thread():
-        scan = preparation(*load_images(case))
+        with stage("reading"):
+            images = load_images(case)
+        with stage("preparing"):
+            scan = preparation(*images)
+        del images
     if seen_images(case.images) != before:
         raise VolumeError(
             Code.STILL_WRITTEN,
@@ -159,8 +165,11 @@ def _serve_read(channel: Channel, order: dict[str, Any], records: list[Any]) -> 
     experiment = parse_experiment(order["experiment"], "the model's configuration")
     preparation = Preparation(experiment, Fitted.from_json(order["fitted"]))
     known = Known(tuple(order["known"]["inputs"]), order["known"]["mask"]) if order["known"] else None
-    found = read_scan(case_from_json(order["case"]), preparation, Path(order["mask"]), known)
-    reply = {"inputs": found.inputs, "seen": found.seen, "why": found.why, "log": records}
+    profile = Profile()
+    with profiled(profile):
+        found = read_scan(case_from_json(order["case"]), preparation, Path(order["mask"]), known)
+    told = {"log": records, "seconds": profile.seconds}
+    reply = {"inputs": found.inputs, "seen": found.seen, "why": found.why, **told}
     if found.scan is None:
         channel.send({**reply, "scan": None})
         return

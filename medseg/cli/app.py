@@ -14,6 +14,7 @@ import medseg
 from medseg.cli.check import check
 from medseg.cli.convert import convert
 from medseg.cli.evaluate import evaluate
+from medseg.cli.export import export
 from medseg.cli.infer import infer
 from medseg.cli.train import train
 from medseg.errors import MedsegError
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, infer, evaluate, check, convert):
+for verb in (train, infer, evaluate, check, convert, export):
     app.command()(verb)
 
 

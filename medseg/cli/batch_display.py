@@ -12,6 +12,8 @@ from rich.text import Text
 from medseg.batch import BatchResult, PatientResult
 from medseg.cli.display import Bars
 from medseg.cli.printing import print_json, say
+from medseg.cli.profile_display import print_profile, profile_json
+from medseg.inference.profile import Profile
 
 _LISTED = 20
 
@@ -58,10 +60,11 @@ class BatchDisplay:
         self._bars.show("patients", self._settled + part, self._total, f"{failures}{patient}")
 
 
-def print_results(result: BatchResult, json: bool) -> None:
-    """Volumes of each patient computed, a table of failures, and one line that sums up."""
+def print_results(result: BatchResult, json: bool, profile: Profile | None = None) -> None:
+    """Volumes of each patient computed, a table of failures, one line that sums up, and the profile."""
     if json:
-        print_json([_as_json(patient) for patient in result.patients])
+        patients = [_as_json(patient) for patient in result.patients]
+        print_json(patients if profile is None else {"patients": patients, "profile": profile_json(profile)})
     computed = [patient for patient in result.done if patient.seconds is not None]
     for patient in () if json or len(computed) > _LISTED else computed:
         volumes = ", ".join(f"{name} {volume:.1f} mL" for name, volume in patient.volumes_ml.items())
@@ -79,6 +82,8 @@ def print_results(result: BatchResult, json: bool) -> None:
         say(
             f"{len(result.done)} of {total} patients done{held}, {len(result.failed)} failed: see summary.csv"
         )
+    if profile is not None and not json:
+        print_profile(profile)
 
 
 def _print_failures(failed: tuple[PatientResult, ...]) -> None:

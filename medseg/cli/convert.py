@@ -1,55 +1,93 @@
 """medseg convert"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medseg.cli.options import Json
 
+if TYPE_CHECKING:
+    from medseg.modelfile import ModelFile
+
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="KIND", help="What trained the model: nnunet.")],
-    folder: Annotated[
-        Path,
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="nnunet: what nnU-Net trained. ensemble: models of medseg.")
+    ],
+    sources: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="MODEL_FOLDER", help="nnunet: the folder with plans.json, dataset.json and fold_0."
+            metavar="SOURCE...",
+            help="nnunet: the folder with plans.json and fold_0. ensemble: model files or run folders.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The model file to write.")] = Path(
         "model.safetensors"
     ),
-    fold: Annotated[str | None, typer.Option(help="0 to 4, or all. Default: 0, else all.")] = None,
-    checkpoint: Annotated[str, typer.Option(help="The file in the fold's folder.")] = "checkpoint_final.pth",
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            help="nnunet: 0, or several to average, as in 0,1,2; all: fold_all, else every fold. "
+            "Default: every numbered fold."
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="nnunet: the file in the folds' folders.")
+    ] = "checkpoint_final.pth",
     orientation: Annotated[
         str | None,
         typer.Option(
-            help="Where the stored axes of the training scans run to, as in RAS. Default: LPS, the usual."
+            help="nnunet: where the stored axes of the training scans run to, as in RAS. Default: LPS."
         ),
     ] = None,
     json: Json = False,
 ) -> int:
-    """Make a model file of a network that nnU-Net trained, for medseg infer.
+    """Make a model file for medseg infer: of networks that nnU-Net trained, or of several models in one.
 
-    The checkpoint is opened in a process without network, files and rights, and nothing in it is run.
+    The networks of one file are averaged, and each takes its time. Checkpoints of nnU-Net are opened in a
+    process without network, files and rights, and nothing in them is run.
     """
     from medseg.cli.printing import print_json, say
     from medseg.convert import convert_nnunet
     from medseg.errors import Code, UsageError
     from medseg.modelfile import model_summary, save_model
 
-    if source != "nnunet":
-        raise UsageError(Code.OPTION, f"{source}: not known; write medseg convert nnunet MODEL_FOLDER")
-    converted = convert_nnunet(folder, fold=fold, checkpoint=checkpoint, orientation=orientation)
-    save_model(out, converted.model)
-    for note in converted.notes:
-        say(f"note: {note}")
-    summary = model_summary(converted.model)
-    if json:
-        print_json({"model": str(out), "notes": list(converted.notes), **summary})
+    notes: tuple[str, ...] = ()
+    if kind == "ensemble":
+        if folds is not None or orientation is not None:
+            raise UsageError(
+                Code.OPTION, "--folds and --orientation are for medseg convert nnunet: leave them out"
+            )
+        model = _ensemble(sources)
+    elif kind == "nnunet" and len(sources) == 1:
+        converted = convert_nnunet(sources[0], folds=folds, checkpoint=checkpoint, orientation=orientation)
+        model, notes = converted.model, converted.notes
     else:
-        structures = len(summary["labels"])
+        raise UsageError(
+            Code.OPTION,
+            f"{kind} of {len(sources)}: write medseg convert nnunet MODEL_FOLDER, "
+            "or medseg convert ensemble MODEL MODEL...",
+        )
+    save_model(out, model)
+    for note in notes:
+        say(f"note: {note}")
+    summary = model_summary(model)
+    if json:
+        print_json({"model": str(out), "notes": list(notes), **summary})
+    else:
+        of = f"{model.members} networks, " if model.members > 1 else ""
         say(
-            f"{summary['name']}: {structures} structure(s), {summary['weights'] / 1e6:.1f} M weights -> {out}"
+            f"{summary['name']}: {of}{len(summary['labels'])} structure(s), "
+            f"{summary['weights'] / 1e6:.1f} M weights -> {out}"
         )
     return 0
+
+
+def _ensemble(sources: list[Path]) -> "ModelFile":
+    from medseg.convert import merge_models
+    from medseg.modelfile import load_model
+
+    files = [path / "model.safetensors" if path.is_dir() else path for path in sources]
+    models = [load_model(path) for path in files]
+    return merge_models(models, f"{models[0].experiment.name[:80]}-ensemble")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medseg.cli.options import Device, Json, Precision
+from medseg.cli.options import Device, Engine, Json, Precision
 
 if TYPE_CHECKING:
     from medseg.batch import BatchModel, BatchOptions
@@ -71,8 +71,17 @@ def infer(  # noqa: PLR0917 - an option each
         bool,
         typer.Option("--verify", help="Hash finished patients again instead of trusting sizes and times."),
     ] = False,
+    crop: Annotated[
+        str,
+        typer.Option(
+            help="What is segmented: as the model was trained (model), the box around the body (body, "
+            "for CT), or all of the scan (none)."
+        ),
+    ] = "model",
+    profile: Annotated[bool, typer.Option("--profile", help="Tell where time and memory went.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: Engine = "auto",
     json: Json = False,
 ) -> int:
     """Segment scans; each mask lies on its scan's own grid.
@@ -89,32 +98,40 @@ def infer(  # noqa: PLR0917 - an option each
     _require_free(folder)  # before anything heavy is loaded
     from medseg.batch import BatchModel, BatchOptions
     from medseg.cli.printing import say
+    from medseg.inference.profile import Profile
 
     path = _find_model(model)
     if model is None:
         say(f"model: {path}")
     limit = _bytes_of(max_ram)
-    found = BatchModel.load(path, device=device, precision=precision)
+    timed = Profile() if profile else None
+    found = BatchModel.load(path, device=device, precision=precision, engine=engine)
+    _tell_engine(found)
+    found = found.with_crop(crop)
     found = found.with_inference(_changed(found.inference, mirror, overlap))
     patients = _find(inputs, found, _reading(geometry, nonfinite, series_uid), folder)
     if len(inputs) == 1 and len(patients.cases) == 1 and not patients.problems and _is_one_scan(inputs[0]):
-        return _one(found, patients.cases[0], _single_target(inputs[0], out), limit, json)
-    return _many(found, patients, folder, BatchOptions(workers, timeout, limit, verify), json)
+        target = _single_target(inputs[0], out)
+        return _one(found, patients.cases[0], target, BatchOptions(max_ram_bytes=limit, profile=timed), json)
+    return _many(found, patients, folder, BatchOptions(workers, timeout, limit, verify, timed), json)
 
 
-def _one(model: "BatchModel", case: "Case", target: Path, max_ram: int | None, json: bool) -> int:
+def _one(model: "BatchModel", case: "Case", target: Path, options: "BatchOptions", json: bool) -> int:
     from medseg.batch import BatchResult, infer_patient
     from medseg.cli.batch_display import print_results
     from medseg.cli.display import Bars
+    from medseg.inference.profile import profiled
+    from medseg.inference.workspace import gib
 
-    with Bars() as bars:
+    with Bars() as bars, profiled(options.profile):
         result = infer_patient(
-            model.segmenter.with_memory(max_ram),
+            model.segmenter.with_memory(options.max_ram_bytes),
             case,
             target,
             lambda done, windows: bars.show("windows", done, windows, case.id),
+            lambda need: bars.line(f"needs about {gib(need)} of memory"),
         )
-    print_results(BatchResult((result,)), json)
+    print_results(BatchResult((result,)), json, options.profile)
     return 0
 
 
@@ -133,10 +150,21 @@ def _many(
         except EnvironmentProblem:
             display.stopped()
             raise
-    print_results(result, json)
+    print_results(result, json, options.profile)
     if result.stopped_by is not None:
         return 128 + result.stopped_by
     return 3 if result.failed else 0
+
+
+def _tell_engine(model: "BatchModel") -> None:
+    from medseg.cli.printing import say
+    from medseg.inference.quantise import cost_line
+
+    say(f"engine: {model.choice}")
+    if model.choice.note is not None:
+        say(f"note: {model.choice.note}")
+    if model.choice.precision == "int8":
+        say(cost_line(model.file.quantisation) or "int8: what it costs was not measured")
 
 
 def _require_free(folder: Path) -> None:

@@ -16,4 +16,16 @@ Overrides = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="auto, fp32, bf16, fp16 or int8. auto: bf16 where the device computes in it, else "
+        "fp32. int8: for models that medseg export --precision int8 wrote."
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="auto, torch or openvino. auto: OpenVINO on a CPU, which is faster there; else PyTorch."
+    ),
+]

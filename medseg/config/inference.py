@@ -22,6 +22,9 @@ class InferenceConfig(Settings):
     size // 2, as nnU-Net has it."""
     average: Literal["probabilities", "logits"] = "probabilities"
     """What is averaged where windows overlap and over mirrorings, and brought back to the scan's grid."""
+    nested: bool = False
+    """Structures may lie within one another, in the order of ``labels`` (nnU-Net's regions): a voxel gets the
+    last one that scores above the background, instead of the one that scores most."""
     padding: Literal["minimum", "zero"] = "minimum"
     """What surrounds a scan that is smaller than a window: its smallest normalised intensity, or 0."""
     mirror: bool = False

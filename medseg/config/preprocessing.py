@@ -91,6 +91,10 @@ class PreprocessingConfig(Settings):
     keep_spacing: tuple[Literal["i", "j", "k"], ...] = ()
     """Axes along which every scan keeps its own spacing, as the distance of slices for a slice network."""
 
+    resampling: Literal["linear", "cubic"] = "linear"
+    """linear, averaged where voxels grow; or by cubic splines, nearest across slices more than three times as
+    thick as their pixels (nnU-Net)."""
+
     orientation: str = Field("RAS", pattern="^[RL][AP][SI]$")
     """Where the axes i, j, k of what the network sees run to: Right or Left, Anterior or Posterior, Superior
     or Inferior. Scans are turned to it however they are stored."""

@@ -84,6 +84,14 @@ def our_weights(
     return weights
 
 
+def with_background(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Heads of regions with a first output that is 0 everywhere: a region is where it scores above that."""
+    return {
+        name: torch.cat((torch.zeros_like(value[:1]), value)) if "decoder.seg_layers." in name else value
+        for name, value in weights.items()
+    }
+
+
 def our_name(name: str, residual: bool) -> str:
     """Our name of one of nnU-Net's weights."""
     ours = name.replace("decoder.transpconvs", "upsamples").replace("decoder.seg_layers", "heads")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medseg.errors import Code, EnvironmentProblem, ModelFileError
 
 MAX_BYTES = 64_000_000
+USUAL_RESAMPLING = "resample_data_or_seg_to_shape"
 
 Scalars = int | tuple[int, ...]
 Nested = int | tuple[Scalars, ...]
@@ -67,7 +68,8 @@ class Configuration(_Part):
     normalization_schemes: tuple[str, ...]
     use_mask_for_norm: tuple[bool, ...]
     preprocessor_name: str = "DefaultPreprocessor"
-    resampling_fn_data: str = "resample_data_or_seg_to_shape"
+    resampling_fn_data: str = USUAL_RESAMPLING
+    resampling_fn_data_kwargs: dict[str, Any] = {}
     previous_stage: str | None = None
     architecture: Architecture
 
@@ -86,6 +88,21 @@ class Dataset(_Part):
     channels: dict[str, str] = Field(alias="channel_names")
     labels: dict[str, int | tuple[int, ...]]
     file_ending: str = ".nii.gz"
+    regions_class_order: tuple[int, ...] | None = None
+
+    @property
+    def structures(self) -> dict[str, int | tuple[int, ...]]:
+        """Labels or regions by name, in the order of the file, without background and what is ignored."""
+        return {
+            name: value
+            for name, value in self.labels.items()
+            if name != "ignore" and set((value,) if isinstance(value, int) else value) != {0}
+        }
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether structures are sets of labels, which may overlap."""
+        return any(isinstance(value, tuple) and len(value) > 1 for value in self.structures.values())
 
 
 def read_plans(folder: Path) -> Plans:

@@ -1,5 +1,6 @@
 """What runs a network on a batch of windows."""
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -27,12 +28,18 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """PyTorch on CPU, CUDA or MPS: channels-last, autocast, no gradients."""
+    """PyTorch on CPU, CUDA or MPS: channels-last, autocast, no gradients.
 
-    def __init__(self, network: nn.Module, device: str = "auto", precision: str = "auto") -> None:
+    ``compiled``: by ``torch.compile``, which takes minutes at first and needs a compiler on the machine.
+    """
+
+    def __init__(
+        self, network: nn.Module, device: str = "auto", precision: str = "auto", *, compiled: bool = False
+    ) -> None:
         self.device = choose_device(device)
         self._dtype = _DTYPES.get(choose_precision(precision, self.device))
         self._network = network.to(self.device).eval()
+        self._run: Callable[[Tensor], Tensor] = torch.compile(self._network) if compiled else self._network
 
     @torch.inference_mode()
     def __call__(self, windows: Float[Tensor, "B C I J K"]) -> Float[Tensor, "B L I J K"]:
@@ -40,8 +47,8 @@ class TorchEngine:
         with torch.autocast(
             self.device.type, dtype=self._dtype or torch.bfloat16, enabled=self._dtype is not None
         ):
-            logits = self._network(batch)
-        return logits.float()  # type: ignore[no-any-return]
+            logits = self._run(batch)
+        return logits.float()
 
     def working_bytes(self, shape: tuple[int, int, int, int, int]) -> int:
         return forward_bytes(self._network, shape, self._dtype or torch.float32)

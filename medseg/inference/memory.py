@@ -4,9 +4,9 @@ Every way gives the same labels, bit for bit: arrays only lie elsewhere. What ca
 (preprocessing, one batch of windows in the network, the mask) is the least that segmenting takes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import psutil
@@ -14,14 +14,20 @@ import psutil
 from medseg.errors import Code, EnvironmentProblem
 from medseg.inference.engine import Engine
 from medseg.inference.postprocess import WORKING_BYTES
-from medseg.inference.sums import CHUNK_VALUES
+from medseg.inference.restore import RESTORED_TOGETHER
+from medseg.inference.sums import TOUCHED_VALUES
 from medseg.inference.windows import WindowPlan
-from medseg.inference.workspace import Way, gib
+from medseg.inference.workspace import WAYS, Way, gib
 from medseg.transforms.grid import canonical_spacing_mm, respaced
+from medseg.transforms.upright import BLOCK
 from medseg.volume import Geometry, Shape
 
 LIBRARIES = 64 * 2**20
 """What PyTorch and oneDNN take for themselves when a network runs for the first time."""
+
+SUMS_IN_MEMORY = 2**30
+"""Larger sums go to a temporary file, so that memory does not depend on the number of classes. The system
+keeps of it what memory has room for."""
 
 _FLOAT = 4
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
@@ -37,8 +43,14 @@ class ScanSize:
     classes: int
     label_bytes: int = 1
     """Of one voxel of the mask."""
+    read_bytes: int = 0
+    """Of the scan as it was read, where that is let go of when it is preprocessed."""
     cleaned: bool = False
     """Whether parts are removed from the mask."""
+    at_once: bool = False
+    """Whether preprocessing needs the whole scan at once, instead of block by block."""
+    ranked: bool = False
+    """Whether normalising takes another copy of a channel."""
 
     @property
     def image_bytes(self) -> int:
@@ -54,46 +66,73 @@ def network_shape(native: Geometry, spacing_mm: tuple[float, float, float]) -> S
 
 
 def preparation_bytes(size: ScanSize) -> int:
-    """The most that preprocessing holds beyond the scan as it was read."""
+    """The most that preprocessing holds beyond the scan as it was read, the result included."""
     read = _FLOAT * size.channels * int(np.prod(size.native))
-    longest = sorted(size.native)
-    shrunk = sorted(size.network)
-    between = _FLOAT * size.channels * max(
-        int(np.prod(longest)) * shrunk[0] // longest[0], int(np.prod(shrunk))
-    )  # fmt: skip
-    return max(2 * read, read + between + size.image_bytes, 2 * size.image_bytes)
+    if size.at_once:
+        longest, shrunk = sorted(size.native), sorted(size.network)
+        between = _FLOAT * size.channels * int(np.prod(longest)) * shrunk[0] // longest[0]
+        return max(2 * read, read + max(between, size.image_bytes) + size.image_bytes)
+    slices = BLOCK * max(1.0, size.native[2] / size.network[2]) + 4
+    block = int(slices * 2 * _FLOAT * size.native[0] * size.native[1])
+    return size.image_bytes + max(block, size.image_bytes * size.ranked // size.channels)
+
+
+def sums_bytes(size: ScanSize, plan: WindowPlan) -> int:
+    """The sums of all classes, in the planes that a window reaches."""
+    axis, inner = _inner(size, plan)
+    return _FLOAT * plan.size[axis] * (int(np.prod(inner)) // inner[axis]) * size.classes
+
+
+def ways_for(size: ScanSize, plan: WindowPlan) -> tuple[Way, ...]:
+    """From the quickest to the one that takes the least memory; large sums never lie in memory."""
+    if sums_bytes(size, plan) <= SUMS_IN_MEMORY:
+        return WAYS
+    return tuple(replace(way, sums_on_disk=True) for way in WAYS[:2])
 
 
 def prediction_bytes(size: ScanSize, plan: WindowPlan, engine: Engine, way: Way) -> int:
     """The most that is held beyond the preprocessed scan, until the mask is done."""
-    axis = int(np.argmax(size.network))
-    inner = [max(n, w) for n, w in zip(size.network, plan.size, strict=True)]
-    padded = inner != list(size.network)
+    axis, inner = _inner(size, plan)
     across = int(np.prod(inner)) // inner[axis]
     window = int(np.prod(plan.size))
     native = int(np.prod(size.native))
-    held = native + _FLOAT * size.channels * int(np.prod(inner)) * padded
-    plane = across * size.classes
-    finishing = _FLOAT * (min(CHUNK_VALUES, plane * plan.size[axis]) + 3 * plane)
+    held = native + _FLOAT * size.channels * int(np.prod(inner)) * (inner != list(size.network))
+    slice_voxels = native // min(size.native)
+    finishing = (
+        across * (16 + _FLOAT * size.classes)
+        + slice_voxels * 32
+        + RESTORED_TOGETHER * (160 + _FLOAT * size.classes)
+    )
+    working = 0
     if engine.device.type == "cpu":
-        sums = across * plan.size[axis] * (size.classes + 1)
-        touched = window * (size.classes + 1) if way.sums_on_disk else sums
-        held += _FLOAT * (touched + 2 * window)
+        touched = _FLOAT * (TOUCHED_VALUES + across * size.classes)
+        held += min(touched, sums_bytes(size, plan)) if way.sums_on_disk else sums_bytes(size, plan)
+        held += _FLOAT * across * (plan.size[axis] + 2 * size.classes)
         batch = (plan.batch_size, size.channels, *plan.size)
         logits = _FLOAT * plan.batch_size * size.classes * window
-        working = max(engine.working_bytes(batch), logits + logits // size.classes * 2) + logits * plan.mirror
-    else:
-        working = 0
+        held += _FLOAT * window * (1 + plan.batch_size * size.channels)
+        working = max(engine.working_bytes(batch), logits + logits // size.classes * 2)
+        if plan.mirror:
+            working = max(working + logits, 3 * logits)
     if way.image_on_disk:
         held += size.image_bytes * plan.size[axis] // inner[axis]
-    last = native * (1 + (size.label_bytes if size.label_bytes > 1 else 0)) + WORKING_BYTES * size.cleaned
+    last = native * 2 * size.label_bytes + WORKING_BYTES * size.cleaned  # twice: it is read back
     return max(held + max(finishing, working), last) + LIBRARIES
+
+
+def _inner(size: ScanSize, plan: WindowPlan) -> tuple[int, list[int]]:
+    """The axis of the stream, and the shape of the scan with its padding."""
+    return int(np.argmax(size.network)), [max(n, w) for n, w in zip(size.network, plan.size, strict=True)]
 
 
 def peak_bytes(size: ScanSize, plan: WindowPlan, engine: Engine, way: Way) -> int:
     """The most that is held beyond the scan as it was read, from preprocessing to the mask."""
     image = 0 if way.image_on_disk else size.image_bytes
-    return max(preparation_bytes(size), image + prediction_bytes(size, plan, engine, way))
+    return max(preparation_bytes(size), image + prediction_bytes(size, plan, engine, way) - size.read_bytes)
+
+
+Need = Callable[[ScanSize, WindowPlan, Engine, Way], int]
+"""``peak_bytes``, or ``prediction_bytes`` for a scan that is preprocessed already."""
 
 
 def choose_way(needs: dict[Way, int], max_ram: int | None, subject: str) -> Way:

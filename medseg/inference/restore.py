@@ -1,119 +1,200 @@
-"""From the network's grid back to the scan's own, slab by slab.
+"""From the network's grid back to the scan's own, plane by plane.
 
-The network's axes are the scan's, permuted, flipped and stretched, so interpolating the class probabilities
-is one small matrix an axis. Only the class that wins is kept: memory hardly grows with the classes.
+The network's axes are the scan's, permuted, flipped and stretched, so the way back is linear interpolation
+along each axis. Where the corners around a voxel have the same best class, that class is the best between
+them, too (their weights are not negative); only the other voxels need the scores of all classes. So the cost
+hardly grows with the classes, and the labels are those of interpolating everything.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int16, Int64, UInt8
 from torch import Tensor
 
 from medseg.errors import Code, GridMismatchError
+from medseg.inference.sums import ScorePlane
 from medseg.transforms import axis_maps
 from medseg.volume import Geometry
 
+_UNSURE = -1
+RESTORED_TOGETHER = 1 << 16
+"""Voxels whose scores are interpolated together."""
+
+
+Decide = Callable[[Float32[Tensor, "*shape L"]], Int16[Tensor, "*shape"]]
+"""Classes of voxels by their scores; what all corners of a voxel say must hold between them, too."""
+
+
+def highest(scores: Float32[Tensor, "*shape L"]) -> Int16[Tensor, "*shape"]:
+    return scores.max(-1).indices.to(torch.int16)
+
+
+def last_above_background(scores: Float32[Tensor, "*shape L"]) -> Int16[Tensor, "*shape"]:
+    above = scores[..., 1:] > scores[..., :1]
+    order = torch.arange(1, scores.shape[-1], dtype=torch.int16, device=scores.device)
+    return (above * order).amax(-1)
+
 
 class LabelRestorer:
-    """Takes slabs of class probabilities in increasing order along ``stream_axis``; gives the label array.
+    """Takes planes of class scores in increasing order along ``stream_axis``; gives the label array.
 
-    Voxels of the scan outside the network's grid (cropped away) are background.
+    Voxels of the scan outside the network's grid (cropped away) are background. ``nested``: a voxel gets the
+    last class that scores above the background, instead of the one that scores most. ``nearest_axis``: the
+    network's axis along which the nearest plane is taken instead of interpolating.
     """
 
-    def __init__(self, native: Geometry, network: Geometry, stream_axis: int = 2) -> None:
-        self._axes = axis_maps(native, network)
-        self._network = network
-        self._stream_axis = stream_axis
-        self._native_of = {self._axes[native_axis][0]: native_axis for native_axis in range(3)}
-        self._matrices = {
-            axis: _interpolation(native.shape[self._native_of[axis]], network.shape[axis], *self._map(axis))
-            for axis in range(3)
-            if axis != stream_axis
-        }
-        self._labels = np.zeros(native.shape, dtype=np.uint8)
-        scale, offset = self._map(stream_axis)
-        count = native.shape[self._native_of[stream_axis]]
-        positions = scale * np.arange(count) + offset
-        length = network.shape[stream_axis]
-        inside = (positions > -0.5 - 1e-6) & (positions < length - 0.5 + 1e-6)
-        self._positions = np.where(inside, positions.clip(0, length - 1), np.nan)
-        self._seen = 0
-        self._last: Tensor | None = None
+    def __init__(
+        self,
+        native: Geometry,
+        network: Geometry,
+        stream_axis: int = 2,
+        *,
+        nested: bool = False,
+        nearest_axis: int | None = None,
+    ) -> None:
+        axes = axis_maps(native, network)
+        native_of = {axes[native_axis][0]: native_axis for native_axis in range(3)}
+        self._stream, self._rows, self._columns = (
+            _Samples.along(
+                native.shape[native_of[axis]],
+                network.shape[axis],
+                *axes[native_of[axis]][1:],
+                nearest=axis == nearest_axis,
+            )
+            for axis in (stream_axis, *(other for other in range(3) if other != stream_axis))
+        )
+        self._planes = network.shape[stream_axis]
+        self._decide = last_above_background if nested else highest
+        # i runs fastest, as in files: the mask is written without being turned
+        self._labels = np.zeros(native.shape, dtype=np.uint8, order="F")
+        turned = (stream_axis, *(other for other in range(3) if other != stream_axis))
+        self._turned = self._labels.transpose([native_of[axis] for axis in turned])
+        self._waiting = torch.argsort(self._stream.high, descending=True).tolist()
+        self._below: _Labelled | None = None
 
-    def add(self, start: int, slab: Float32[Tensor, "L i j k"]) -> None:
-        """Label the native slices that this slab completes."""
-        if start != self._seen:
-            raise GridMismatchError(Code.CALL, f"slab starts at {start}, {self._seen} was expected")
-        dim = self._stream_axis + 1
-        self._seen = start + slab.shape[dim]
-        ends_here = self._seen == self._network.shape[self._stream_axis]
-        highest = self._seen - 1 if ends_here else np.nextafter(self._seen - 1, 0)
-        for index in np.flatnonzero(self._positions <= highest):
-            self._label_slice(int(index), self._plane(float(self._positions[index]), slab, start))
-        self._positions[self._positions <= highest] = np.nan
-        self._last = slab.select(dim, slab.shape[dim] - 1).clone()
+    @torch.inference_mode()
+    def add(self, plane: ScorePlane) -> None:
+        """Label the scan's slices that this plane completes."""
+        expected = 0 if self._below is None else self._below.plane.index + 1
+        if plane.index != expected:
+            raise GridMismatchError(Code.CALL, f"plane {plane.index} is given, {expected} was expected")
+        above = _Labelled(plane, self._decide(plane.scores))
+        between: _Between | None = None
+        while self._waiting and int(self._stream.high[self._waiting[-1]]) <= plane.index:
+            index = self._waiting.pop()
+            below = above if int(self._stream.low[index]) == plane.index else self._below
+            if between is None or between.below is not below:
+                between = _Between.of(below or above, above, self._rows, self._columns, self._decide)
+            self._put(self._stream.first + index, between.labels(float(self._stream.share[index])))
+        self._below = above
 
     def finish(self) -> UInt8[np.ndarray, "I J K"]:
-        if self._seen != self._network.shape[self._stream_axis]:
-            raise GridMismatchError(
-                Code.CALL, f"{self._seen} of {self._network.shape[self._stream_axis]} planes were given"
-            )
+        given = 0 if self._below is None else self._below.plane.index + 1
+        if given != self._planes:
+            raise GridMismatchError(Code.CALL, f"{given} of {self._planes} planes were given")
         return self._labels
 
-    def _map(self, network_axis: int) -> tuple[float, float]:
-        _, scale, offset = self._axes[self._native_of[network_axis]]
-        return scale, offset
-
-    def _plane(self, position: float, slab: Tensor, start: int) -> Tensor:
-        """Probabilities (L, m, n) at ``position``, between two planes of the slab or of it and the last one.
-
-        The share is taken from the whole scan's position, so that it is the same however slabs are cut.
-        """
-        low = int(position)
-        share = position - low
-        dim = self._stream_axis + 1
-        plane = self._last if low < start and self._last is not None else slab.select(dim, low - start)
-        if share > 1e-6:
-            plane = torch.lerp(plane, slab.select(dim, low + 1 - start), share)
-        return plane.contiguous()
-
-    def _label_slice(self, native_index: int, plane: Tensor) -> None:
-        first, second = (axis for axis in range(3) if axis != self._stream_axis)
-        left = self._matrices[first].to(plane.device)
-        right = self._matrices[second].to(plane.device)
-        labels = _winner(plane, left, right).cpu().numpy()
-        if self._native_of[first] > self._native_of[second]:
-            labels = labels.T
-        place: list[int | slice] = [slice(None)] * 3
-        place[self._native_of[self._stream_axis]] = native_index
-        self._labels[tuple(place)] = labels
+    def _put(self, index: int, labels: UInt8[Tensor, "m n"]) -> None:
+        rows, columns = (slice(axis.first, axis.last) for axis in (self._rows, self._columns))
+        self._turned[index, rows, columns] = labels.cpu().numpy()
 
 
-def _winner(plane: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """argmax over classes of ``left @ plane[class] @ right.T``, one class in memory at a time.
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """Where the scan's positions ``first`` to ``last`` of one axis lie between network samples."""
 
-    Outside the network's grid the matrices are zero, every class is 0, and background (the first) wins.
-    """
-    best = left @ plane[0] @ right.T
-    label = torch.zeros_like(best, dtype=torch.uint8)
-    for index in range(1, plane.shape[0]):
-        score = left @ plane[index] @ right.T
-        wins = score > best
-        label[wins] = index
-        best = torch.maximum(best, score)
-    return label
+    first: int
+    last: int
+    low: Int64[Tensor, " n"]
+    high: Int64[Tensor, " n"]
+    share: Float32[Tensor, " n"]
+    """Weight of ``high``."""
+
+    @classmethod
+    def along(
+        cls, native: int, network: int, scale: float, offset: float, *, nearest: bool = False
+    ) -> "_Samples":
+        position = scale * np.arange(native) + offset
+        inside = np.flatnonzero((position > -0.5 - 1e-6) & (position < network - 0.5 + 1e-6))
+        first, last = (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
+        clipped = position[first:last].clip(0, network - 1)
+        if nearest:
+            clipped = np.floor(clipped + 0.5).clip(0, network - 1)
+        low = np.floor(clipped + 1e-6).astype(np.int64)
+        share = (clipped - low).clip(0)
+        share[share < 1e-6] = 0
+        high = low + (share > 0)
+        return cls(
+            first, last, torch.from_numpy(low), torch.from_numpy(high), torch.from_numpy(share).float()
+        )
+
+    def to(self, device: torch.device) -> "_Samples":
+        low, high, share = (array.to(device) for array in (self.low, self.high, self.share))
+        return _Samples(self.first, self.last, low, high, share)
 
 
-def _interpolation(native: int, network: int, scale: float, offset: float) -> Float32[Tensor, "n m"]:
-    """Linear interpolation from ``network`` samples to ``native`` positions; rows outside are zero."""
-    position = scale * np.arange(native) + offset
-    inside = (position > -0.5 - 1e-6) & (position < network - 0.5 + 1e-6)
-    position = position.clip(0, network - 1)
-    low = np.minimum(position.astype(int), max(network - 2, 0))
-    share = position - low
-    matrix = np.zeros((native, network), dtype=np.float32)
-    rows = np.arange(native)
-    matrix[rows, low] = 1 - share
-    matrix[rows, np.minimum(low + 1, network - 1)] += share
-    matrix[~inside] = 0
-    return torch.from_numpy(matrix)
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """A plane of scores with the best class of each of its voxels."""
+
+    plane: ScorePlane
+    best: Int16[Tensor, "i j"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Between:
+    """The scan's slices between two planes: labels where all corners agree, the places where they do not."""
+
+    below: _Labelled
+    above: _Labelled
+    agreed: Int16[Tensor, "m n"]
+    places: Int64[Tensor, "u 2"]
+    rows: _Samples
+    columns: _Samples
+    decide: "Decide"
+
+    @classmethod
+    def of(
+        cls, below: _Labelled, above: _Labelled, rows: _Samples, columns: _Samples, decide: "Decide"
+    ) -> "_Between":
+        rows, columns = rows.to(above.best.device), columns.to(above.best.device)
+        agreed = _agreed(below.best.to(above.best.device), above.best)
+        agreed = _agreed(agreed.index_select(1, columns.low), agreed.index_select(1, columns.high))
+        agreed = _agreed(agreed.index_select(0, rows.low), agreed.index_select(0, rows.high))
+        return cls(below, above, agreed, (agreed == _UNSURE).nonzero(), rows, columns, decide)
+
+    def labels(self, share: float) -> UInt8[Tensor, "m n"]:
+        """Labels of the slice at ``share`` of the way from ``below`` to ``above``."""
+        labels = self.agreed.to(torch.uint8)
+        for some in torch.split(self.places, RESTORED_TOGETHER):
+            r, c = some.unbind(1)
+            labels[r, c] = self._winner(r, c, share)
+        return labels
+
+    def _winner(self, r: Int64[Tensor, " u"], c: Int64[Tensor, " u"], share: float) -> UInt8[Tensor, " u"]:
+        """The best class at rows ``r`` and columns ``c`` of the slice, all scores interpolated."""
+        down, across = self.rows.share[r], self.columns.share[c]
+        width = self.above.best.shape[1]
+        rows = [self.rows.low[r] * width, self.rows.high[r] * width]
+        columns = [self.columns.low[c], self.columns.high[c]]
+        corners = torch.stack([i + j for i in rows for j in columns], 1)
+        shares = torch.stack([i * j for i in (1 - down, down) for j in (1 - across, across)], 1)
+        scores = _weighed(self.above.plane, corners, shares * share if share else shares)
+        if share:
+            scores += _weighed(self.below.plane, corners, shares * (1 - share))
+        return self.decide(scores).to(torch.uint8)
+
+
+def _weighed(
+    plane: ScorePlane, corners: Int64[Tensor, "u 4"], shares: Float32[Tensor, "u 4"]
+) -> Float32[Tensor, "u L"]:
+    """Sums of the scores at ``corners`` (rows times width, and columns), each times its share."""
+    table = plane.scores.flatten(0, 1).to(corners.device)
+    return torch.nn.functional.embedding_bag(corners, table, per_sample_weights=shares, mode="sum")
+
+
+def _agreed(a: Int16[Tensor, "*shape"], b: Int16[Tensor, "*shape"]) -> Int16[Tensor, "*shape"]:
+    return torch.where(a == b, a, _UNSURE)

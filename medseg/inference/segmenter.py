@@ -8,22 +8,29 @@ from jaxtyping import Integer, UInt8
 
 from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
-from medseg.inference.engine import Engine, TorchEngine
+from medseg.config.preprocessing import ZScoreIntensity
+from medseg.inference.choice import choose_engine
+from medseg.inference.engine import Engine
+from medseg.inference.engines import build_engines
+from medseg.inference.ensemble import Ensemble, together
 from medseg.inference.memory import (
+    Need,
     ScanSize,
     choose_way,
     memory_named,
     network_shape,
     peak_bytes,
     prediction_bytes,
+    ways_for,
 )
 from medseg.inference.postprocess import postprocess
 from medseg.inference.preparation import Preparation, PreparedScan
+from medseg.inference.profile import note_need, note_scan, stage
 from medseg.inference.restore import LabelRestorer
-from medseg.inference.sliding import Progress, stream_probabilities
+from medseg.inference.sliding import Progress, stream_scores
 from medseg.inference.windows import WindowPlan, plan_windows
 from medseg.inference.workspace import WAYS, Way, Workspace
-from medseg.modelfile import ModelFile, load_model, load_network
+from medseg.modelfile import ModelFile, load_model
 from medseg.transforms import Fitted, Prepared
 from medseg.volume import Geometry, Volume
 
@@ -50,8 +57,10 @@ class Segmenter:
         self.fitted = fitted
         self.preparation = Preparation(experiment, fitted)
         self.max_ram = max_ram
-        self._engine = engine
         self._plan = plan_windows(experiment, self.inference)
+        if isinstance(engine, Ensemble):
+            engine = engine.averaging(logits=self._plan.average_logits)
+        self._engine = engine
 
     @classmethod
     def load(
@@ -60,15 +69,22 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
         inference: InferenceConfig | None = None,
     ) -> "Segmenter":
         """Read a model file.
 
+        Args:
+            engine: ``torch``, ``openvino``, or ``auto``: OpenVINO on the CPU, PyTorch elsewhere.
+            precision: ``fp32``, ``bf16``, ``fp16``, ``int8``; ``auto``: bf16 where the device has it.
+
         Raises:
-            ModelFileError: damaged, or not a model file.
+            ModelFileError: damaged, not a model file, or its network is not for this engine.
+            UsageError: engine, device and precision do not go together, or no int8 ranges are in the file.
             EnvironmentProblem: the device is not there.
         """
-        return cls.from_model(load_model(Path(path)), device=device, precision=precision, inference=inference)
+        model = load_model(Path(path))
+        return cls.from_model(model, device=device, precision=precision, engine=engine, inference=inference)
 
     @classmethod
     def from_model(
@@ -77,10 +93,13 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
         inference: InferenceConfig | None = None,
     ) -> "Segmenter":
-        engine = TorchEngine(load_network(model), device, precision)
-        return cls(model.experiment, Fitted.from_json(model.fitted), engine, inference)
+        choice = choose_engine(engine, device, precision)
+        engines = build_engines(model, choice, plan_windows(model.experiment, inference).size)
+        whole = together(engines, model.experiment.class_count)
+        return cls(model.experiment, Fitted.from_json(model.fitted), whole, inference)
 
     def with_inference(self, inference: InferenceConfig) -> "Segmenter":
         """The same model with other windows or postprocessing."""
@@ -94,14 +113,17 @@ class Segmenter:
         """
         return Segmenter(self.experiment, self.fitted, self._engine, self.inference, max_ram)
 
-    def need_bytes(self, native: Geometry) -> int:
+    def need_bytes(self, native: Geometry, read_bytes: int = 0) -> int:
         """The most that ``self(scan)`` takes for a scan on this grid, beyond what the process holds.
 
-        Held already are the loaded model and the scan as it was read. Where preprocessing crops to the body
+        Held already are the loaded model and the scan as it was read, of which ``read_bytes`` are let go of
+        when it is preprocessed. Where preprocessing crops to the body
         less is taken. With a limit, it is the need of the way that takes the least.
         """
-        way = WAYS[0] if self.max_ram is None else WAYS[-1]
-        return peak_bytes(self._size(native), self._plan, self._engine, way)
+        size = replace(self._size(native), read_bytes=read_bytes)
+        ways = ways_for(size, self._plan)
+        way = ways[0] if self.max_ram is None else ways[-1]
+        return peak_bytes(size, self._plan, self._engine, way)
 
     def _size(self, native: Geometry) -> ScanSize:
         network = network_shape(native, self.fitted.spacing_mm)
@@ -114,6 +136,8 @@ class Segmenter:
             len(self.labels) + 1,
             self._values.itemsize,
             cleaned=bool(chosen.largest_component or chosen.minimum_volume_ml),
+            at_once=not self.preparation.block_by_block,
+            ranked=any(isinstance(one, ZScoreIntensity) for one in self.experiment.preprocessing.intensity),
         )
 
     @property
@@ -138,18 +162,23 @@ class Segmenter:
             GridMismatchError: channels on different grids.
             EnvironmentProblem: the memory does not suffice.
         """
+        return self.segment(list(images), progress=progress)
+
+    def segment(self, images: list[Volume], *, progress: Progress | None = None) -> Volume:
+        """As calling it; ``images`` is emptied when they are preprocessed, so that their memory is free."""
         way = WAYS[0]
-        if images and self.max_ram is not None:
-            size = self._size(images[0].geometry)
-            needs = {way: peak_bytes(size, self._plan, self._engine, way) for way in WAYS}
-            way = choose_way(needs, self.max_ram, f"scan of {images[0].geometry}")
+        if images:
+            read = sum(image.array.nbytes for image in images)
+            size = replace(self._size(images[0].geometry), read_bytes=read)
+            way = self._way(size, ways_for(size, self._plan), peak_bytes, images[0].geometry)
         workspace = Workspace(way)
         with memory_named("segmenting"):
-            scan = self.preparation(*images)
-            axis = _stream_axis(scan.prepared)
-            scan = replace(
-                scan, prepared=replace(scan.prepared, image=workspace.image(scan.prepared.image, axis))
-            )
+            with stage("preparing"):
+                scan = self.preparation(*images)
+                images.clear()
+                axis = _stream_axis(scan.prepared)
+                image = workspace.image(scan.prepared.image, axis)
+                scan = replace(scan, prepared=replace(scan.prepared, image=image))
             return self._predict(scan, workspace, progress)
 
     def predict(self, scan: PreparedScan, *, progress: Progress | None = None) -> Volume:
@@ -158,15 +187,21 @@ class Segmenter:
         Raises:
             EnvironmentProblem: the memory does not suffice.
         """
-        way = WAYS[0]
-        if self.max_ram is not None:
-            i, j, k = scan.prepared.geometry.shape
-            size = replace(self._size(scan.native), network=(i, j, k))
-            ways = [Way(sums_on_disk=on_disk) for on_disk in (False, True)]
-            needs = {way: prediction_bytes(size, self._plan, self._engine, way) for way in ways}
-            way = choose_way(needs, self.max_ram, f"scan of {scan.native}")
+        i, j, k = scan.prepared.geometry.shape
+        size = replace(self._size(scan.native), network=(i, j, k))
+        ways = dict.fromkeys(Way(sums_on_disk=way.sums_on_disk) for way in ways_for(size, self._plan))
+        way = self._way(size, tuple(ways), prediction_bytes, scan.native)
         with memory_named("segmenting"):
             return self._predict(scan, Workspace(way), progress)
+
+    def _way(self, size: ScanSize, ways: tuple[Way, ...], need: Need, native: Geometry) -> Way:
+        """The quickest of ``ways`` that the limit allows."""
+        way = ways[0]
+        if self.max_ram is not None:
+            needs = {way: need(size, self._plan, self._engine, way) for way in ways}
+            way = choose_way(needs, self.max_ram, f"scan of {native}")
+        note_need(lambda: need(size, self._plan, self._engine, way))
+        return way
 
     def _predict(self, scan: PreparedScan, workspace: Workspace, progress: Progress | None) -> Volume:
         classes = predict_classes(
@@ -177,10 +212,12 @@ class Segmenter:
             pairs=self.experiment.class_pairs,
             progress=progress,
             workspace=workspace,
+            nearest_axis=self.preparation.nearest_axis(scan.native),
         )
         order = {name: index for index, name in enumerate(self.labels, start=1)}
-        postprocess(classes, self.inference.postprocessing, order, scan.native.voxel_ml)
-        return Volume(_to_values(classes, self._values), scan.native)
+        with stage("postprocessing"):
+            postprocess(classes, self.inference.postprocessing, order, scan.native.voxel_ml)
+            return Volume(_to_values(classes, self._values), scan.native)
 
 
 def predict_classes(
@@ -192,18 +229,19 @@ def predict_classes(
     pairs: tuple[tuple[int, int], ...] = (),
     progress: Progress | None = None,
     workspace: Workspace | None = None,
+    nearest_axis: int | None = None,
 ) -> UInt8[np.ndarray, "I J K"]:
-    """Class indices on the ``native`` grid of a preprocessed scan."""
+    """Class indices on the ``native`` grid of a prepared scan (``nearest_axis``: of ``LabelRestorer``)."""
     place = workspace or Workspace()
     axis = _stream_axis(prepared)
-    restorer = LabelRestorer(native, prepared.geometry, axis)
+    restorer = LabelRestorer(native, prepared.geometry, axis, nested=plan.nested, nearest_axis=nearest_axis)
 
     def after_window(done: int, total: int) -> None:
         place.release()
         if progress is not None:
             progress(done, total)
 
-    stream = stream_probabilities(
+    stream = stream_scores(
         engine,
         prepared.image,
         plan,
@@ -211,10 +249,12 @@ def predict_classes(
         pairs=pairs,
         progress=after_window,
         allocate=place.zeros,
+        release=place.release,
     )
-    for start, slab in stream:
-        restorer.add(start, slab)
-        place.release()
+    for plane in stream:
+        with stage("restoring"):
+            restorer.add(plane)
+    note_scan(int(np.prod(native.shape)))
     return restorer.finish()
 
 
@@ -229,7 +269,7 @@ def _to_values(
     """Plane by plane, in place where the values fit: an index of a whole scan takes eight bytes a voxel."""
     if np.array_equal(values, np.arange(len(values))):
         return classes
-    result = classes if values.dtype == classes.dtype else np.empty(classes.shape, dtype=values.dtype)
-    for plane, found in zip(classes, result, strict=True):
+    result = classes if values.dtype == classes.dtype else np.empty(classes.shape, values.dtype, order="F")
+    for plane, found in zip(classes.T, result.T, strict=True):
         found[...] = values[plane]
     return result

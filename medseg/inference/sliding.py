@@ -1,20 +1,21 @@
-"""Sliding window over a preprocessed scan, as a stream of finished slabs.
+"""Sliding window over a preprocessed scan, as a stream of finished planes.
 
-Windows go along one axis in a fixed order. As soon as no later window touches a slab, it is normalised and
-handed on, so that memory holds one window's depth of class probabilities, whatever the scan's length.
+Windows go along one axis in a fixed order. As soon as no later window touches a plane, it is handed on, so
+that memory holds one window's depth of class scores, whatever the scan's length.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, combinations
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from medseg.errors import Code, EnvironmentProblem
 from medseg.inference.engine import Engine
-from medseg.inference.sums import Allocate, RingSums, in_memory
+from medseg.inference.profile import note_windows, stage
+from medseg.inference.sums import Allocate, RingSums, ScorePlane, in_memory, nothing
 from medseg.inference.windows import Size, WindowPlan, window_grid
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ Progress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
 
 
-def stream_probabilities(
+def stream_scores(
     engine: Engine,
     image: Float32[Tensor, "C I J K"],
     plan: WindowPlan,
@@ -32,10 +33,11 @@ def stream_probabilities(
     pairs: tuple[tuple[int, int], ...] = (),
     progress: Progress | None = None,
     allocate: Allocate = in_memory,
-) -> Iterator[tuple[int, Float32[Tensor, "L i j k"]]]:
-    """Yield (first index along ``stream_axis``, class probabilities of the slab), in increasing order.
+    release: Callable[[], None] = nothing,
+) -> Iterator[ScorePlane]:
+    """Yield the planes of class scores across ``stream_axis``, in increasing order.
 
-    They are logits where the plan averages those.
+    Scores are probabilities, or logits where the plan averages those.
 
     When the device's memory is short, fewer windows go through the network at once; then the sums lie in the
     computer's own memory.
@@ -44,31 +46,36 @@ def stream_probabilities(
         image: the preprocessed scan; padded where it is smaller than a window.
         pairs: class indices that swap when the first axis (left/right) is mirrored.
         allocate: gives the array of the sums.
+        release: is called when much of that array was touched.
 
     Raises:
         EnvironmentProblem: the device's memory does not hold a single window.
     """
-    shape = (image.shape[1], image.shape[2], image.shape[3])
     padded, lead = _pad_to_window(image, plan)
     inner = (padded.shape[1], padded.shape[2], padded.shape[3])
     groups = window_grid(inner, plan, stream_axis)
     total, done = sum(len(windows) for _, windows in groups), 0
     ends = [first for first, _ in groups[1:]] + [inner[stream_axis]]
-    sums = RingSums(inner, plan, stream_axis, engine.device, allocate)
+    sums = RingSums(inner, plan, stream_axis, engine.device, allocate, release)
     network = _Network(engine, padded, plan, pairs, make_room=sums.to_host)
+    softmax = not (plan.mirror or plan.average_logits)
+    length, first_row, first_column, *across = _in_stream(image.shape[1:], lead, stream_axis)
     for (first, windows), end in zip(groups, ends, strict=True):
-        for start, probabilities in network(windows):
-            sums.add(start, probabilities)
-            del probabilities
+        for start, scores in network(windows):
+            with stage("summing"):
+                sums.add(start, scores, softmax=softmax)
+            del scores
             done += 1
             if progress is not None:
                 progress(done, total)
-        for begin, slab in sums.finish(first, end):
-            yield from _without_padding(slab.to(engine.device), begin, lead, shape, stream_axis)
+        for plane in sums.finish(first, end):
+            index = plane.index - lead[stream_axis]
+            if 0 <= index < length:
+                yield plane.inner(index, (first_row, first_column), (across[0], across[1]))
 
 
 class _Network:
-    """Class probabilities of windows in their order, as many at once as the device's memory holds."""
+    """What ``predict_windows`` gives for windows in order, as many at once as the device's memory holds."""
 
     def __init__(
         self,
@@ -86,10 +93,12 @@ class _Network:
         waiting = starts
         while waiting:
             batch = waiting[: self._at_once]
-            found = self._try(batch)
+            with stage("network"):
+                found = self._try(batch)
             if found is None:
                 self._take_less()
                 continue
+            note_windows(len(batch))
             yield from zip(batch, found, strict=True)
             del found  # or it would be there still when the next windows go through the network
             waiting = waiting[len(batch) :]
@@ -124,21 +133,22 @@ class _Network:
 @torch.inference_mode()
 def predict_windows(
     engine: Engine, image: Tensor, starts: list[Size], plan: WindowPlan, pairs: tuple[tuple[int, int], ...]
-) -> Float32[Tensor, "B L I J K"]:
-    """Class probabilities of windows, averaged over mirrorings when the plan asks for them."""
+) -> Float[Tensor, "B L I J K"]:
+    """Logits of windows; where the plan mirrors, class scores averaged over mirrorings."""
     i, j, k = plan.size
     windows = torch.stack([image[:, a : a + i, b : b + j, c : c + k] for a, b, c in starts])
-    scored: Callable[[Tensor], Tensor] = _unchanged if plan.average_logits else _softmax
-    total = scored(engine(windows))
+    logits = engine(windows)
     if not plan.mirror:
-        return total
+        return logits
+    scored: Callable[[Tensor], Tensor] = _unchanged if plan.average_logits else _softmax
+    total = scored(logits)
     axes = [axis + 2 for axis in plan.mirror_axes]
     mirrorings = list(chain.from_iterable(combinations(axes, n + 1) for n in range(len(axes))))
     for flips in mirrorings:
-        probabilities = scored(engine(windows.flip(flips))).flip(flips)
+        scores = scored(engine(windows.flip(flips))).flip(flips)
         if 2 in flips and pairs:
-            probabilities = probabilities[:, _swapped(probabilities.shape[1], pairs)]
-        total += probabilities
+            scores = scores[:, _swapped(scores.shape[1], pairs)]
+        total += scores
     return total.div_(1 + len(mirrorings))
 
 
@@ -171,13 +181,7 @@ def _pad_to_window(image: Tensor, plan: WindowPlan) -> tuple[Tensor, Size]:
     return torch.nn.functional.pad(image, pads, value=value), lead
 
 
-def _without_padding(
-    slab: Tensor, first: int, lead: Size, shape: Size, axis: int
-) -> Iterator[tuple[int, Tensor]]:
-    for other in range(3):
-        if other != axis:
-            slab = slab.narrow(other + 1, lead[other], shape[other])
-    begin = max(first, lead[axis])
-    end = min(first + slab.shape[axis + 1], lead[axis] + shape[axis])
-    if end > begin:
-        yield begin - lead[axis], slab.narrow(axis + 1, begin - first, end - begin)
+def _in_stream(shape: Sequence[int], lead: Size, axis: int) -> tuple[int, int, int, int, int]:
+    """Planes along the stream, the padding before a plane's rows and columns, and how many it has of each."""
+    rows, columns = (other for other in range(3) if other != axis)
+    return shape[axis], lead[rows], lead[columns], shape[rows], shape[columns]

@@ -30,6 +30,7 @@ class WindowPlan:
     mirror_axes: tuple[int, ...] = (0, 1, 2)
     average_logits: bool = False
     pad_with_zero: bool = False
+    nested: bool = False
 
 
 def plan_windows(experiment: Experiment, inference: InferenceConfig | None = None) -> WindowPlan:
@@ -61,6 +62,7 @@ def plan_windows(experiment: Experiment, inference: InferenceConfig | None = Non
         mirror_axes=tuple("ijk".index(axis) for axis in chosen.mirror_axes),
         average_logits=chosen.average == "logits",
         pad_with_zero=chosen.padding == "zero",
+        nested=chosen.nested,
     )
 
 

@@ -28,21 +28,22 @@ class SliceWise(nn.Module):
         self.neighbours = neighbours
 
     def forward(self, x: Float[Tensor, "B C I J K"]) -> Logits:
-        batch = x.shape[0]
         slices = x.movedim(self.axis, 1)
         if self.neighbours:
             slices = self._with_neighbours(slices)
         logits: Logits = self.network(slices.flatten(0, 1))
         if isinstance(logits, list):
-            return [self._unfold(level, batch) for level in logits]
-        return self._unfold(logits, batch)
+            return [self._unfold(level, x) for level in logits]
+        return self._unfold(logits, x)
 
-    def _with_neighbours(self, slices: Float[Tensor, "B S C H W"]) -> Float[Tensor, "B S NC H W"]:
+    def _with_neighbours(self, slices: Tensor) -> Tensor:
+        """(B, S, C, H, W) to (B, S, N C, H, W); untyped, for a tracer's sizes are no numbers."""
         count = slices.shape[1]
         here = torch.arange(count, device=slices.device)
         offsets = torch.arange(-self.neighbours, self.neighbours + 1, device=slices.device)
         wanted = (here[:, None] + offsets).clamp(0, count - 1)
         return slices[:, wanted].flatten(2, 3)
 
-    def _unfold(self, logits: Float[Tensor, "BS L H W"], batch: int) -> Float[Tensor, "B L I J K"]:
-        return logits.reshape(batch, -1, *logits.shape[1:]).movedim(1, self.axis)
+    def _unfold(self, logits: Tensor, x: Tensor) -> Tensor:
+        """(B S, L, H, W) to (B, L, I, J, K)."""
+        return logits.reshape(x.shape[0], -1, *logits.shape[1:]).movedim(1, self.axis)

@@ -1,6 +1,6 @@
 """Dice of whole validation volumes, on the grid the network sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -8,8 +8,9 @@ from torch import nn
 
 from medseg.config import Experiment
 from medseg.data import PreparedCache
-from medseg.inference import TorchEngine, plan_windows, predict_classes
+from medseg.inference import Engine, TorchEngine, plan_windows, predict_classes
 from medseg.training.prepare import PreparedCase, open_prepared
+from medseg.transforms import Prepared
 
 
 def validate(
@@ -24,13 +25,22 @@ def validate(
     Cases where a structure was not contoured, or is neither drawn nor predicted, say nothing about it.
     ``check`` is called between windows; it may raise to give the validation up.
     """
-    config = experiment.training
-    engine = TorchEngine(network, config.device, config.precision)
+    engine = TorchEngine(network, experiment.training.device, experiment.training.precision)
+    opened = ((open_prepared(case, cache), case.known) for case in cases)
+    return mean_dice(engine, experiment, opened, check)
+
+
+def mean_dice(
+    engine: Engine,
+    experiment: Experiment,
+    cases: Iterable[tuple[Prepared, Sequence[bool]]],
+    check: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """As :func:`validate`, of preprocessed cases and which classes are known in each."""
     plan = plan_windows(experiment)
     scores: dict[str, list[float]] = {name: [] for name in experiment.labels}
-    for case in cases:
+    for prepared, known in cases:
         check()
-        prepared = open_prepared(case, cache)
         if prepared.label is None:
             continue
         classes = predict_classes(
@@ -43,7 +53,7 @@ def validate(
         )
         dice = dice_by_class(classes, prepared.label.numpy(), experiment.class_count)
         for index, name in enumerate(experiment.labels, start=1):
-            if case.known[index] and dice[index] is not None:
+            if known[index] and dice[index] is not None:
                 scores[name].append(dice[index] or 0.0)
     means = {name: float(np.mean(values)) for name, values in scores.items() if values}
     return {"mean": float(np.mean(list(means.values()))) if means else 0.0, **means}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medseg.errors import Code, GridMismatchError
-from medseg.volume import Geometry
+from medseg.volume import Geometry, Shape
 
 Spacing = tuple[float, float, float]
 
@@ -67,3 +67,11 @@ def respaced(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
     centre = geometry.to_world((old[None] - 1) / 2)[0]
     affine[:3, 3] = centre - affine[:3, :3] @ ((np.array((i, j, k)) - 1) / 2)
     return Geometry((i, j, k), affine)
+
+
+def divided(geometry: Geometry, shape: Shape) -> Geometry:
+    """The same extent in ``shape`` voxels."""
+    old = np.array(geometry.spacing_mm)
+    right, anterior, superior = (float(s) for s in old * np.array(geometry.shape) / np.array(shape))
+    found = respaced(geometry, (right, anterior, superior))
+    return Geometry(shape, found.affine)

@@ -40,7 +40,13 @@ class NormaliseIntensity(IntensityChange):
         self.args_names = ["intensity", "fitted"]
 
     def change(self, image: tio.ScalarImage) -> Float32[Tensor, "C I J K"]:
-        channels = len(image.data)
+        values: Tensor = image.data.clone()
+        self.normalise_(values)
+        return values
+
+    def normalise_(self, image: Float32[Tensor, "C I J K"]) -> None:
+        """In place."""
+        channels = len(image)
         if len(self.intensity) not in (1, channels):
             raise VolumeError(
                 Code.CHANNELS,
@@ -48,10 +54,13 @@ class NormaliseIntensity(IntensityChange):
                 "give one image a channel, in the order of data.channels",
             )
         each = self.intensity * channels if len(self.intensity) == 1 else self.intensity
-        return torch.stack([self._normalised(image.data, each[c], c) for c in range(channels)])
+        outlined = any(isinstance(one, ZScoreIntensity) and one.region == "nonzero" for one in each)
+        outline = _outline(image) if outlined else None
+        for index, (channel, intensity) in enumerate(zip(image, each, strict=True)):
+            self._normalise(channel, intensity, index, outline)
 
-    def _normalised(self, image: Tensor, intensity: Intensity, index: int) -> Tensor:
-        subject, channel = f"channel {index}", image[index]
+    def _normalise(self, channel: Tensor, intensity: Intensity, index: int, outline: Tensor | None) -> None:
+        subject = f"channel {index}"
         if not math.isfinite(float(channel.sum(dtype=torch.float64))):
             raise VolumeError(
                 Code.NONFINITE,
@@ -60,30 +69,29 @@ class NormaliseIntensity(IntensityChange):
         match intensity:
             case WindowIntensity():
                 half = intensity.width / 2
-                return _between(channel, intensity.center - half, intensity.center + half)
+                _between(channel, intensity.center - half, intensity.center + half)
             case ZScoreIntensity():
-                if intensity.region == "nonzero":
-                    channel = _zscore_within(channel, _outline(image), subject)
+                if intensity.region == "nonzero" and outline is not None:
+                    _zscore_within(channel, outline, subject)
                 else:
-                    channel = _zscore(channel, intensity, subject)
-                return channel
+                    _zscore(channel, intensity, subject)
             case PercentileIntensity():
                 stride = max(1, channel.numel() // MOST_VOXELS_RANKED)
                 ranked = np.percentile(channel.numpy().reshape(-1)[::stride], (intensity.low, intensity.high))
                 low, high = float(ranked[0]), float(ranked[1])
                 if low >= high:
                     raise VolumeError(Code.BLANK, _blank(subject, low))
-                return _between(channel, low, high)
+                _between(channel, low, high)
             case FittedIntensity():
                 values = self._statistics(index)
-                return channel.clamp(values.low, values.high).sub_(values.mean).div_(values.sd)
+                channel.clamp_(values.low, values.high).sub_(values.mean).div_(values.sd)
             case MinMaxIntensity():
                 low, high = float(channel.min()), float(channel.max())
                 if low >= high:
                     raise VolumeError(Code.BLANK, _blank(subject, low))
-                return channel.sub(low).div_(high - low)
+                channel.sub_(low).div_(high - low)
             case LinearIntensity():
-                return channel.sub(intensity.subtract).div_(intensity.divide)
+                channel.sub_(intensity.subtract).div_(intensity.divide)
             case _:
                 assert_never(intensity)
 
@@ -97,25 +105,27 @@ class NormaliseIntensity(IntensityChange):
         return self.fitted[index]
 
 
-def _between(channel: Tensor, low: float, high: float) -> Tensor:
+def _between(channel: Tensor, low: float, high: float) -> None:
     """Clip to ``low`` to ``high``, and scale that to -1 to 1."""
-    return channel.clamp(low, high).sub_((low + high) / 2).mul_(2 / (high - low))
+    channel.clamp_(low, high).sub_((low + high) / 2).mul_(2 / (high - low))
 
 
-def _zscore(channel: Tensor, intensity: ZScoreIntensity, subject: str) -> Tensor:
+def _zscore(channel: Tensor, intensity: ZScoreIntensity, subject: str) -> None:
     values = channel.numpy()
     mean = values.mean(dtype=np.float64)
     if intensity.region == "foreground":
         above = values[values > mean]
         values = above if above.size else values
-    return _standardised(channel, values, subject)
+    mean, sd = _mean_and_sd(values, subject)
+    channel.sub_(mean).div_(sd)
 
 
-def _zscore_within(channel: Tensor, outline: Tensor, subject: str) -> Tensor:
+def _zscore_within(channel: Tensor, outline: Tensor, subject: str) -> None:
     values = channel[outline].numpy()
     if not values.size:
         raise VolumeError(Code.BLANK, _blank(subject, 0))
-    return torch.where(outline, _standardised(channel, values, subject), channel)
+    mean, sd = _mean_and_sd(values, subject)
+    channel[outline] = torch.from_numpy(values).sub_(mean).div_(sd)
 
 
 def _outline(image: Float32[Tensor, "C I J K"]) -> Bool[Tensor, "I J K"]:
@@ -123,12 +133,11 @@ def _outline(image: Float32[Tensor, "C I J K"]) -> Bool[Tensor, "I J K"]:
     return torch.from_numpy(ndimage.binary_fill_holes((image != 0).any(dim=0).numpy()))
 
 
-def _standardised(channel: Tensor, values: Float32[np.ndarray, "*shape"], subject: str) -> Tensor:
-    """``channel`` less the mean of ``values``, by their deviation."""
+def _mean_and_sd(values: Float32[np.ndarray, "*shape"], subject: str) -> tuple[float, float]:
     mean, sd = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
     if sd <= 1e-6 * max(1.0, abs(mean)):
         raise VolumeError(Code.BLANK, _blank(subject, mean))
-    return channel.sub(mean).div_(sd)
+    return mean, sd
 
 
 def _blank(subject: str, value: float) -> str:

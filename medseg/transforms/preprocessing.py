@@ -14,8 +14,11 @@ from medseg.data.subject import IMAGE, LABEL, geometry_of, to_subject
 from medseg.errors import Code, UsageError
 from medseg.transforms.crop import crop
 from medseg.transforms.fitting import Fitted
+from medseg.transforms.grid import canonical_spacing_mm
 from medseg.transforms.intensity import NormaliseIntensity
 from medseg.transforms.resample import Respace
+from medseg.transforms.splines import thick_axis
+from medseg.transforms.upright import Upright
 from medseg.volume import Geometry, Volume, require_same_grid
 
 
@@ -41,9 +44,10 @@ class Preprocessing:
         self.config = config
         self.fitted = fitted
         orient = tio.ToOrientation(config.orientation, copy=False)
-        respace = Respace(fitted.spacing_mm, ["ijk".index(axis) for axis in config.keep_spacing])
-        normalise = NormaliseIntensity(config.intensity, fitted.intensity)
-        last = (normalise, respace) if config.normalise == "before" else (respace, normalise)
+        keep = ["ijk".index(axis) for axis in config.keep_spacing]
+        respace = Respace(fitted.spacing_mm, keep, config.resampling)
+        self._normalise = NormaliseIntensity(config.intensity, fitted.intensity)
+        last = (self._normalise, respace) if config.normalise == "before" else (respace, self._normalise)
         self._transforms: tuple[tio.Transform, ...] = (orient, *last)
 
     def __call__(self, images: Sequence[Volume], label: Volume | None = None) -> Prepared:
@@ -61,6 +65,8 @@ class Preprocessing:
             require_same_grid(images[0].geometry, label.geometry, "image and label")
         if self.config.crop is not None:
             images, label = crop(images, label, self.config.crop)
+        if self.block_by_block:
+            return self._streamed(images, label)
         subject = to_subject(images, None if label is None else label.astype(np.uint8))
         for transform in self._transforms:
             # not transform(subject): that draws from torch's global generator, which threads would share
@@ -70,3 +76,29 @@ class Preprocessing:
             None if label is None else subject[LABEL].data[0].clone(memory_format=torch.contiguous_format)
         )
         return Prepared(image.data.contiguous(), classes, geometry_of(image))
+
+    def nearest_axis(self, native: Geometry) -> int | None:
+        """The axis of what the network sees that has thick slices, there or in ``native``.
+
+        On the way back from cubic resampling the nearest slice is taken along it, as on the way there.
+        """
+        if self.config.resampling != "cubic":
+            return None
+        own_mm = canonical_spacing_mm(native)
+        i, j, k = (
+            own if axis in self.config.keep_spacing else wanted
+            for axis, own, wanted in zip("ijk", own_mm, self.fitted.spacing_mm, strict=True)
+        )
+        return thick_axis((i, j, k), own_mm)
+
+    @property
+    def block_by_block(self) -> bool:
+        """Whether images are resampled a few slices at a time."""
+        return self.config.normalise == "after" and self.config.resampling == "linear"
+
+    def _streamed(self, images: Sequence[Volume], label: Volume | None) -> Prepared:
+        keep = ["ijk".index(axis) for axis in self.config.keep_spacing]
+        upright = Upright(images[0].geometry, self.config.orientation, self.fitted.spacing_mm, keep)
+        image = upright.images(images)
+        self._normalise.normalise_(image)
+        return Prepared(image, None if label is None else upright.label(label), upright.geometry)

@@ -1,7 +1,7 @@
 """Resampling along the scan's own axes; labels by majority, without invented values."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from medseg.data.subject import geometry_of
 from medseg.transforms.along import along_each, resampling_matrix
 from medseg.transforms.base import SubjectTransform
-from medseg.transforms.grid import Spacing, respaced
+from medseg.transforms.grid import Spacing, divided, respaced
+from medseg.transforms.splines import spline_resample, thick_axis
 from medseg.volume import Geometry
 
 Matrix = Float64[np.ndarray, "_ _"]
@@ -27,14 +28,21 @@ class Respace(SubjectTransform):
     2) that stay as they are.
 
     Unlike ``tio.Resample`` the new axes stay parallel to the old ones also when those are sheared, the extent
-    is kept to half a voxel, and images are averaged when voxels grow.
+    is kept to half a voxel, and images are averaged when voxels grow. ``cubic``: images by splines, onto
+    voxels that divide the extent (:mod:`medseg.transforms.splines`).
     """
 
-    def __init__(self, spacing_mm: Spacing, keep: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        spacing_mm: Spacing,
+        keep: Sequence[int] = (),
+        resampling: Literal["linear", "cubic"] = "linear",
+    ) -> None:
         super().__init__()
         self.spacing_mm = spacing_mm
         self.keep = tuple(keep)
-        self.args_names = ["spacing_mm", "keep"]
+        self.resampling = resampling
+        self.args_names = ["spacing_mm", "keep", "resampling"]
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         for image in self.get_images(subject):
@@ -43,12 +51,17 @@ class Respace(SubjectTransform):
                 old.spacing_mm[axis] if axis in self.keep else wanted
                 for axis, wanted in enumerate(self.spacing_mm)
             )
-            new = respaced(old, (right, anterior, superior))
-            matrices = resampling_matrices(old, new)
+            wanted_mm = (right, anterior, superior)
+            new = respaced(old, wanted_mm)
+            if self.resampling == "cubic":
+                new = divided(old, new.shape)
             if isinstance(image, tio.LabelMap):
-                image.set_data(resample_label(image.data[0], matrices)[None])
+                image.set_data(resample_label(image.data[0], resampling_matrices(old, new))[None])
+            elif self.resampling == "cubic":
+                thick = thick_axis(old.spacing_mm, wanted_mm)
+                image.set_data(spline_resample(image.data, new.shape, thick))
             else:
-                image.set_data(along_each(image.data, matrices))
+                image.set_data(along_each(image.data, resampling_matrices(old, new)))
             image.affine = new.affine
         return subject
 

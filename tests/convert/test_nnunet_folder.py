@@ -146,7 +146,8 @@ REGIONS = {"background": 0, "whole": [1, 2], "core": 2}
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
     # network, plans, dataset.json, what the message must hold
     "cascade": ({}, {"previous_stage": "3d_lowres"}, {}, "cascade"),
-    "regions": ({}, {}, {"labels": REGIONS}, "regions (whole)"),
+    "regions without an order": ({}, {}, {"labels": REGIONS}, "regions_class_order"),
+    "regions of one value": ({}, {}, {"labels": REGIONS, "regions_class_order": [1, 1]}, "value of its own"),
     "labels with a gap": ({}, {}, {"labels": {"background": 0, "a": 1, "b": 3}}, "count from 1"),
     "own preprocessor": ({}, {"preprocessor_name": "MyPreprocessor"}, {}, "MyPreprocessor"),
     "own normalisation": ({}, {"normalization_schemes": ["Mine"]}, {}, "Mine"),
@@ -241,7 +242,7 @@ def test_folders_that_are_no_model(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fold": "3"}, "no fold_3/checkpoint_final.pth; there are folds 0"),
+        ({"folds": "3"}, "no fold_3/checkpoint_final.pth; there are folds 0"),
         ({"checkpoint": "checkpoint_best.pth"}, "there is no fold"),
         ({"orientation": "LPL"}, "three letters"),
     ],

@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy import ndimage
 
-from medseg.inference.sliding import stream_probabilities
+from medseg.inference.sliding import stream_scores
 from medseg.inference.windows import WindowPlan, blend_weights, window_starts
+from support.score_planes import whole
 
 
 @pytest.mark.parametrize("size", [(8, 16, 12), (1, 32, 24), (7, 5, 6)])
@@ -49,8 +50,7 @@ class Values:
 def test_logits_pass_and_a_small_scan_is_padded_with_zero() -> None:
     engine, image = Values(), torch.randn(1, 3, 4, 5) + 5
     plan = WindowPlan((6, 4, 5), (0.5,) * 3, average_logits=True, pad_with_zero=True)
-    slabs = [slab.clone() for _, slab in stream_probabilities(engine, image, plan)]
-    torch.testing.assert_close(torch.cat(slabs, dim=3), torch.cat((image, -image)))
+    torch.testing.assert_close(whole(stream_scores(engine, image, plan)), torch.cat((image, -image)))
     assert not engine.seen[0, 0, 0].any()
     torch.testing.assert_close(engine.seen[0, 0, 1:4], image[0])
     assert not engine.seen[0, 0, 4:].any()

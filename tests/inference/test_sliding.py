@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from medseg.inference.sliding import stream_probabilities
+from medseg.inference.sliding import stream_scores
 from medseg.inference.windows import WindowPlan, blend_weights, window_starts
+from support.score_planes import whole
 
 
 class OnCpu:
@@ -68,12 +69,8 @@ def test_stream_of_a_pointwise_network_is_its_plain_answer(axis: int, data: st.D
     image = torch.randn((2, *shape), generator=torch.Generator().manual_seed(1))
     engine = PointwiseEngine(2, 3)
     plan = WindowPlan(size=size, overlap=(overlap,) * 3, batch_size=batch)
-    slabs = list(stream_probabilities(engine, image, plan, stream_axis=axis))
-    starts = [start for start, _ in slabs]
-    assert starts == sorted(starts)
-    whole = torch.cat([slab for _, slab in slabs], dim=axis + 1)
-    expected = torch.softmax(engine(image[None]), dim=1)[0]
-    torch.testing.assert_close(whole, expected)
+    found = whole(stream_scores(engine, image, plan, stream_axis=axis), axis)
+    torch.testing.assert_close(found, torch.softmax(engine(image[None]), dim=1)[0])
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -90,15 +87,14 @@ def test_stream_equals_accumulation_of_the_whole_volume(axis: int, blend: str) -
         window = image[(slice(None), *place)][None]
         sums[(slice(None), *place)] += torch.softmax(engine(window), 1)[0] * weights
         norm[place] += weights
-    slabs = [slab for _, slab in stream_probabilities(engine, image, plan, stream_axis=axis)]
-    torch.testing.assert_close(torch.cat(slabs, dim=axis + 1), sums / norm)
+    torch.testing.assert_close(whole(stream_scores(engine, image, plan, stream_axis=axis), axis), sums / norm)
 
 
 def test_progress_counts_every_window_once() -> None:
     calls: list[tuple[int, int]] = []
     image = torch.zeros(1, 8, 8, 8)
     plan = WindowPlan(size=(4, 4, 4), overlap=(0.5,) * 3, batch_size=2)
-    list(stream_probabilities(PointwiseEngine(1, 2), image, plan, progress=lambda d, t: calls.append((d, t))))
+    list(stream_scores(PointwiseEngine(1, 2), image, plan, progress=lambda d, t: calls.append((d, t))))
     assert calls[-1][0] == calls[-1][1] == 27
 
 
@@ -116,7 +112,36 @@ class SidedEngine(OnCpu):
 def test_mirroring_swaps_left_and_right_structures() -> None:
     image = torch.zeros(1, 8, 4, 4)
     plan = WindowPlan(size=(8, 4, 4), overlap=(0.5,) * 3, mirror=True)
-    ((_, swapped),) = stream_probabilities(SidedEngine(), image, plan, pairs=((1, 2),))
-    ((_, plain),) = stream_probabilities(SidedEngine(), image, plan)
+    swapped = whole(stream_scores(SidedEngine(), image, plan, pairs=((1, 2),)))
+    plain = whole(stream_scores(SidedEngine(), image, plan))
     assert float(swapped[1, 0, 0, 0]) > 0.99
     assert float(plain[1, 0, 0, 0]) == pytest.approx(0.5, abs=1e-3)
+
+
+class IdentityEngine(OnCpu):
+    """Gives back what it is shown, in either layout in which networks give their classes."""
+
+    def __init__(self, *, classes_last: bool) -> None:
+        self.layout = torch.channels_last_3d if classes_last else torch.contiguous_format
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        return windows.clone(memory_format=self.layout)
+
+
+@given(data=st.data())
+def test_the_identity_gives_its_input(data: st.DataObject) -> None:
+    """For any shape, window, overlap and blending: every voxel is covered, weights sum to one."""
+    shape = data.draw(st.tuples(*[st.integers(1, 14)] * 3))
+    plan = WindowPlan(
+        size=data.draw(st.tuples(*[st.integers(1, 8)] * 3)),
+        overlap=data.draw(st.tuples(*[st.sampled_from([0.0, 0.1, 0.5, 0.8])] * 3)),
+        blend=data.draw(st.sampled_from(["gaussian", "constant", "nnunet"])),
+        batch_size=data.draw(st.integers(1, 3)),
+        average_logits=True,
+        pad_with_zero=data.draw(st.booleans()),
+    )
+    axis = data.draw(st.integers(0, 2))
+    engine = IdentityEngine(classes_last=data.draw(st.booleans()))
+    image = torch.randn((3, *shape), generator=torch.Generator().manual_seed(1))
+    found = whole(stream_scores(engine, image, plan, stream_axis=axis), axis)
+    torch.testing.assert_close(found, image)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # sets a variable of the environment when it is first imported, as optimisers do
 import yaml
 from torch import nn
 
@@ -52,6 +53,9 @@ MODEL_VERDICTS = {
     "offsets from end to start": Code.MODEL_DAMAGED,
     "unknown type of numbers": Code.MODEL_DAMAGED,
     "weights of another network": Code.MODEL_DAMAGED,  # its checksum is of the first ones
+    "a billion networks": Code.MODEL_FOREIGN,
+    "networks true": Code.MODEL_FOREIGN,
+    "two networks with the weights of one": Code.MODEL_MISFIT,
     "name with a path": Code.MODEL_MISFIT,
     "structure with a path": Code.MODEL_MISFIT,
     "unknown key in the configuration": Code.MODEL_MISFIT,

@@ -1,0 +1,68 @@
+"""Several trained networks as one model file, whose scores are averaged."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medseg.config import parse_experiment
+from medseg.errors import Code, ModelFileError, UsageError
+from medseg.modelfile import MAX_MEMBERS, ModelFile, load_network, member_prefix
+
+_SHARED = ("labels", "left_right_pairs", "preprocessing", "model", "inference")
+"""Parts of an experiment that decide a mask, besides channels, patch size and fitted values."""
+
+
+def merge_models(models: Sequence[ModelFile], name: str) -> ModelFile:
+    """One model of the networks of all ``models``, under the configuration of the first and its own ``name``.
+
+    Raises:
+        UsageError: less than two networks, or too many.
+        ModelFileError: they prepare scans differently, find other structures, or are other networks.
+    """
+    members = [_weights(model, member) for model in models for member in range(model.members)]
+    if not 2 <= len(members) <= MAX_MEMBERS:
+        raise UsageError(
+            Code.OPTION,
+            f"{len(members)} networks given; an ensemble has 2 to {MAX_MEMBERS}: give as many models",
+        )
+    first = models[0]
+    for index, model in enumerate(models[1:], start=2):
+        differ = [part for part, value in _deciding(first).items() if _deciding(model)[part] != value]
+        if differ:
+            raise ModelFileError(
+                Code.MODEL_MISFIT,
+                f"models 1 and {index} differ in {', '.join(differ)}: their scores cannot be averaged; "
+                "train them with one configuration, with preprocessing.spacing_mm set",
+            )
+    told = first.experiment.model_dump(mode="json") | {"name": name}
+    weights = {
+        member_prefix(index) + key: value
+        for index, member in enumerate(members)
+        for key, value in member.items()
+    }
+    provenance = {"ensemble_of": [model.provenance for model in models]}
+    merged = ModelFile(
+        parse_experiment(told, "its configuration"), first.fitted, provenance, weights, len(members)
+    )
+    for member in range(merged.members):
+        load_network(merged, member)
+    return merged
+
+
+def _weights(model: ModelFile, member: int) -> Mapping[str, Any]:
+    if model.members == 1:
+        return model.weights
+    prefix = member_prefix(member)
+    return {
+        name.removeprefix(prefix): value for name, value in model.weights.items() if name.startswith(prefix)
+    }
+
+
+def _deciding(model: ModelFile) -> dict[str, Any]:
+    told = model.experiment.model_dump(mode="json")
+    return {
+        **{part: told[part] for part in _SHARED},
+        "labels": list(told["labels"].items()),
+        "channels": told["data"]["channels"],
+        "patch_size": told["sampling"]["patch_size"],
+        "fitted values": model.fitted,
+    }

@@ -1,0 +1,105 @@
+"""From a model file to the engines that run its networks."""
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from medseg.errors import Code, ModelFileError, UsageError
+from medseg.inference.choice import EngineChoice
+from medseg.inference.engine import Engine, TorchEngine
+from medseg.inference.openvino_engine import OpenVINOEngine
+from medseg.inference.quantise import Ranges
+from medseg.inference.windows import Size
+from medseg.modelfile import ModelFile, checksum, load_networks
+
+logger = logging.getLogger(__name__)
+
+
+def build_engines(model: ModelFile, choice: EngineChoice, window: Size) -> list[Engine]:
+    """One for each network of ``model``, ready for windows of that size.
+
+    Where ``choice`` leaves it open, PyTorch runs what OpenVINO cannot, and a warning says so.
+
+    Raises:
+        ModelFileError: the engine that was asked for cannot run the network.
+        UsageError: int8 of a model that was not exported to it.
+    """
+    ranges = ranges_of(model) if choice.precision == "int8" else None
+    networks = load_networks(model)
+    if choice.engine == "openvino":
+        try:
+            return [
+                _openvino(model, network, choice, window, None if ranges is None else ranges[member])
+                for member, network in enumerate(networks)
+            ]
+        except ModelFileError as error:
+            if choice.asked or error.code != Code.MODEL_UNSUPPORTED:
+                raise
+            logger.warning(
+                "%s; PyTorch runs it instead", error.problems[0].removesuffix("; use --engine torch")
+            )
+    return [TorchEngine(network, str(choice.device), choice.precision) for network in networks]
+
+
+def ranges_of(model: ModelFile) -> list[Ranges]:
+    """What ``medseg export --precision int8`` stored, for each network.
+
+    Raises:
+        UsageError: nothing was stored.
+        ModelFileError: what is stored is not what medseg stores.
+    """
+    if not model.quantisation:
+        raise UsageError(
+            Code.OPTION,
+            f"--precision int8: model {model.experiment.name} is not calibrated for it; write one that is "
+            "with medseg export MODEL --precision int8 --calibrate CONFIG",
+        )
+    stored = model.quantisation.get("ranges")
+    if not isinstance(stored, list) or len(stored) != model.members:
+        raise _not_ranges(model)
+    return [_parsed(model, each) for each in stored]
+
+
+def _parsed(model: ModelFile, stored: Any) -> Ranges:
+    if not isinstance(stored, Mapping):
+        raise _not_ranges(model)
+    ranges: Ranges = {}
+    for name, pair in stored.items():
+        if not (isinstance(pair, list) and len(pair) == 2 and all(_finite(x) for x in pair)):
+            raise _not_ranges(model)
+        ranges[str(name)] = (float(pair[0]), float(pair[1]))
+    return ranges
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _not_ranges(model: ModelFile) -> ModelFileError:
+    return ModelFileError(
+        Code.MODEL_MISFIT,
+        f"model {model.experiment.name}: its int8 ranges are not of its networks: export it to int8 again",
+    )
+
+
+def _openvino(
+    model: ModelFile, network: nn.Module, choice: EngineChoice, window: Size, ranges: Ranges | None
+) -> OpenVINOEngine:
+    experiment = model.experiment
+    built_from = {
+        "model": experiment.model.model_dump(mode="json"),
+        "patch": experiment.sampling.patch_size,
+        "in": experiment.channel_count,
+        "out": experiment.class_count,
+    }
+    key = hashlib.sha256(
+        f"{json.dumps(built_from, sort_keys=True)} {checksum({}, network.state_dict())}".encode()
+    ).hexdigest()
+    engine = OpenVINOEngine(network, choice.precision, ranges=ranges, key=key, frugal=model.members > 1)
+    engine.prepare((experiment.channel_count, *window))
+    return engine

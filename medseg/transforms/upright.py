@@ -1,0 +1,86 @@
+"""Scans onto the network's axes and spacing in one pass, a few slices at a time.
+
+What is read as int16 stays int16 until its slices are resampled: beside the scan and the result, only a block
+of slices is ever in memory.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Shaped, UInt8
+from torch import Tensor
+
+from medseg.transforms.along import along_each
+from medseg.transforms.grid import Spacing, respaced
+from medseg.transforms.resample import Matrices, resample_label, resampling_matrices
+from medseg.volume import Geometry, Volume
+
+BLOCK = 32
+"""Slices of the result made at once."""
+
+_OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
+
+
+class Upright:
+    """The scan's axes in the order of ``orientation``, with ``spacing_mm``; ``keep`` names axes (0 to 2) of
+    the network that keep the scan's own spacing."""
+
+    def __init__(
+        self, native: Geometry, orientation: str, spacing_mm: Spacing, keep: Sequence[int] = ()
+    ) -> None:
+        codes = native.axis_codes
+        self._order = [
+            next(axis for axis in range(3) if codes[axis] in (wanted, _OPPOSITE[wanted]))
+            for wanted in orientation
+        ]
+        self._mirrored = [
+            codes[axis] != wanted for axis, wanted in zip(self._order, orientation, strict=True)
+        ]
+        turned = _turned(native, self._order, self._mirrored)
+        right, anterior, superior = (
+            turned.spacing_mm[axis] if axis in keep else wanted for axis, wanted in enumerate(spacing_mm)
+        )
+        self.geometry = respaced(turned, (right, anterior, superior))
+        self._matrices = resampling_matrices(turned, self.geometry)
+
+    def images(self, images: Sequence[Volume]) -> Float32[Tensor, "C i j k"]:
+        """One volume a channel, resampled (:func:`medseg.transforms.along.resampling_matrix`)."""
+        result = torch.empty((len(images), *self.geometry.shape))
+        i, j, k = (m[:, ::-1] if back else m for m, back in zip(self._matrices, self._mirrored, strict=True))
+        for found, image in zip(result, images, strict=True):
+            _resample_into(found, image.array.transpose(self._order), (i, j, k))
+        return result
+
+    def label(self, label: Volume) -> UInt8[Tensor, "i j k"]:
+        """Class indices by the largest share (:func:`medseg.transforms.resample.resample_label`)."""
+        steps = tuple(slice(None, None, -1 if back else 1) for back in self._mirrored)
+        upright = np.ascontiguousarray(label.array.transpose(self._order)[steps], dtype=np.uint8)
+        return resample_label(torch.tensor(upright), self._matrices)
+
+
+def _turned(native: Geometry, order: Sequence[int], mirrored: Sequence[bool]) -> Geometry:
+    """The same voxels with their axes in another order, some run through backwards."""
+    first = np.zeros(3)
+    affine = native.affine.copy()
+    for axis, (own, back) in enumerate(zip(order, mirrored, strict=True)):
+        affine[:, axis] = -native.affine[:, own] if back else native.affine[:, own]
+        first[own] = native.shape[own] - 1 if back else 0
+    affine[:3, 3] = native.to_world(first[None])[0]
+    i, j, k = (native.shape[axis] for axis in order)
+    return Geometry((i, j, k), affine)
+
+
+def _resample_into(
+    result: Float32[Tensor, "i j k"], array: Shaped[np.ndarray, "I J K"], matrices: Matrices
+) -> None:
+    """Block by block along the axis whose slices each lie in one piece; the axis that runs fastest last."""
+    slow, between, fast = np.argsort(np.abs(array.strides))[::-1].tolist()
+    slices, made = array.transpose(slow, between, fast), result.permute(slow, between, fast)
+    for start in range(0, len(made), BLOCK):
+        rows = matrices[slow][start : start + BLOCK]
+        used = np.flatnonzero(rows.any(axis=0))
+        first, end = int(used[0]), int(used[-1]) + 1
+        block = torch.from_numpy(slices[first:end].astype(np.float32, order="C"))
+        parts = (rows[:, first:end], matrices[between], matrices[fast])
+        made[start : start + BLOCK] = along_each(block[None], parts)[0]

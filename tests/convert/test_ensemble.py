@@ -1,0 +1,79 @@
+"""Several model files as one: ``medseg convert ensemble``."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medseg.cli.app import app
+from medseg.convert import merge_models
+from medseg.errors import Code, ModelFileError, UsageError
+from medseg.inference import Segmenter
+from medseg.modelfile import ModelFile, load_model
+from medseg.volume import Geometry, Volume
+from support.oracle import write_oracle
+
+
+def oracle(folder: Path, name: str, **options: Any) -> ModelFile:
+    return load_model(write_oracle(folder / name, **options))
+
+
+def scan() -> Volume:
+    array = np.random.default_rng(0).choice([0, 100, 200, 300], (20, 18, 16)).astype(np.int16)
+    return Volume(array, Geometry(array.shape, np.diag([2.0, 2.0, 2.0, 1.0])))
+
+
+def test_the_average_decides(tmp_path: Path) -> None:
+    """A network that says structure 1 everywhere, and is surer than the oracle, wins."""
+    first, second = (oracle(tmp_path, name, average="logits") for name in ("a", "b"))
+    for value in second.weights.values():
+        value.zero_()
+    second.weights["heads.0.bias"][1] = 1000
+    merged = merge_models([first, second], "both")
+    assert merged.members == 2
+    assert set(np.unique(Segmenter.from_model(first, device="cpu")(scan()).array)) == {0, 1, 2, 3}
+    assert set(np.unique(Segmenter.from_model(merged, device="cpu")(scan()).array)) == {1}
+
+
+def test_a_model_with_itself_is_itself(tmp_path: Path) -> None:
+    model = oracle(tmp_path, "a")
+    merged = merge_models([merge_models([model, model], "two"), model], "three")
+    assert merged.members == 3
+    alone, together = (Segmenter.from_model(m, device="cpu", precision="fp32") for m in (model, merged))
+    np.testing.assert_array_equal(together(scan()).array, alone(scan()).array)
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    files = [write_oracle(run / "model.safetensors"), write_oracle(tmp_path / "b.safetensors")]
+    out = tmp_path / "both.safetensors"
+    app(["convert", "ensemble", str(run), str(files[1]), "-o", str(out), "--json"], standalone_mode=False)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["members"], told["name"]) == (2, "oracle-ensemble")
+    mask = Segmenter.load(out, device="cpu")(scan())
+    assert set(np.unique(mask.array)) == {0, 1, 2, 3}
+
+
+DIFFERENT: dict[str, dict[str, Any]] = {
+    "labels": {"structures": 2},
+    "patch_size": {"patch_size": (8, 8, 8)},
+    "preprocessing, fitted values": {"spacing_mm": (1.0, 1.0, 1.0)},
+    "inference": {"average": "logits"},
+}
+
+
+@pytest.mark.parametrize("part", DIFFERENT)
+def test_models_that_differ_in_what_decides_are_refused(part: str, tmp_path: Path) -> None:
+    models = [oracle(tmp_path, "a"), oracle(tmp_path, "b"), oracle(tmp_path, "c", **DIFFERENT[part])]
+    with pytest.raises(ModelFileError, match=f"models 1 and 3 differ in .*{part}") as caught:
+        merge_models(models, "all")
+    assert caught.value.code == Code.MODEL_MISFIT
+
+
+@pytest.mark.parametrize("count", [1, 33])
+def test_two_to_thirty_two_networks(count: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"{count} networks given"):
+        merge_models([oracle(tmp_path, "a")] * count, "all")
