@@ -80,9 +80,12 @@ def write_model(path: Path, classes: int, network: str, spacing_mm: float) -> No
     )
     weights = net.state_dict()
     widths = list(reversed(NETWORKS[network]["channels"][:-1]))  # of the decoder's stages, the finest last
-    for stage in range(max(0, len(widths) - 2), len(widths)):
-        # labels from coarse features alone: organs of a few centimetres, as of a trained network, not noise
-        weights[f"decoder.{stage}.0.conv.weight"][:, widths[stage] :] = 0
+    # labels from coarse features alone, as large as organs: random ones would be a chequerboard, in which
+    # every voxel lies at a border, as in no trained network's
+    for stage, width in enumerate(widths):
+        weights[f"decoder.{stage}.0.conv.weight"][:, width:] = 0
+        up = weights[f"upsamples.{stage}.weight"]
+        up[:] = up.mean((2, 3, 4), keepdim=True)
     fitted = Fitted((spacing_mm,) * 3).to_json()
     save_model(path, ModelFile(experiment, fitted, {}, weights))
 
