@@ -7,7 +7,7 @@ import torch
 
 from medseg.errors import Code, UsageError
 from medseg.inference.device import choose_device, choose_precision, describe_device
-from medseg.inference.openvino_graph import load_openvino, openvino_installed
+from medseg.inference.openvino_graph import load_openvino, openvino_core, openvino_installed
 
 ENGINES = ("auto", "torch", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
@@ -75,4 +75,4 @@ def _openvino(place: torch.device, precision: str, *, asked: bool) -> EngineChoi
 def _computes_in(precision: Literal["bf16", "fp16"]) -> bool:
     """OpenVINO would compute in fp32 without a word."""
     name = {"bf16": "BF16", "fp16": "FP16"}[precision]
-    return name in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return name in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

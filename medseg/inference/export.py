@@ -20,7 +20,7 @@ from torch import nn
 
 from medseg.errors import Code, EnvironmentProblem, ModelFileError, UsageError
 from medseg.files import write_bytes_atomically
-from medseg.inference.openvino_graph import convert_network, failures, load_openvino
+from medseg.inference.openvino_graph import convert_network, failures, load_openvino, openvino_core
 from medseg.inference.windows import Size, plan_windows
 from medseg.modelfile import ModelFile, load_network
 
@@ -107,7 +107,7 @@ def _run_file(path: Path, image: Float32[np.ndarray, "1 C I J K"]) -> tuple[np.n
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             return np.asarray(session.run([_OUTPUT], {_INPUT: image})[0]), "onnxruntime"
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        compiled = load_openvino().Core().compile_model(str(path), "CPU", settings)
+        compiled = openvino_core().compile_model(str(path), "CPU", settings)
         return np.array(compiled({_INPUT: image})[_OUTPUT]), "OpenVINO"
     except failures() as error:
         raise ModelFileError(

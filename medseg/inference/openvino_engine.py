@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medseg.errors import Code, ModelFileError
 from medseg.inference.openvino_cache import read_compiled, write_compiled
-from medseg.inference.openvino_graph import convert_network, load_openvino
+from medseg.inference.openvino_graph import convert_network, load_openvino, openvino_core
 from medseg.inference.openvino_int8 import complete_quantisation, rounded_inputs
 from medseg.inference.openvino_memory import block_bytes
 from medseg.inference.quantise import Ranges
@@ -60,7 +60,7 @@ class OpenVINOEngine:
         self._ranges = ranges if precision == "int8" else None
         self._key = key
         self._frugal = frugal
-        self._core = load_openvino().Core()
+        self._core = openvino_core()
         self._settings = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",

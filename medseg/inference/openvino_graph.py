@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -44,6 +45,19 @@ def load_openvino() -> ModuleType:
         ) from None
     module: ModuleType = openvino
     return module
+
+
+@cache
+def openvino_core() -> Any:
+    """The one ``openvino.Core`` of this process.
+
+    Each core's CPU plugin gives the thread a signal stack, and when it goes puts the one before back: cores
+    that do not go in the reverse order leave one that is unmapped, and the next signal kills the process.
+
+    Raises:
+        EnvironmentProblem: OpenVINO is not installed.
+    """
+    return load_openvino().Core()
 
 
 def convert_network(network: nn.Module, channels: int, window: Size, *, channels_last: bool = True) -> Any:

@@ -1,5 +1,7 @@
 """Which engine runs what: choices, what OpenVINO cannot run, and compiled networks on disk."""
 
+import ctypes
+import gc
 import logging
 import sys
 from dataclasses import replace
@@ -225,3 +227,36 @@ def test_the_cache_keeps_within_its_size(own_cache: Path, monkeypatch: pytest.Mo
         write_compiled(f"k{index}", bytes(68))  # and 32 of the checksum
         os.utime(compiled_path(f"k{index}"), (index, index))
     assert [read_compiled(f"k{index}") is not None for index in range(5)] == [False, False, True, True, True]
+
+
+class SignalStack(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+def signal_stack() -> int | None:
+    """Where signals of this thread are handled, if it is no ordinary stack."""
+    found = SignalStack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(found)) == 0
+    address: int | None = found.address
+    return address
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+def test_engines_that_go_in_any_order_leave_signals_as_they_were(oracle: ModelFile) -> None:
+    """OpenVINO puts back the signal stack it found; if another engine gave that one, signals kill."""
+
+    def engine() -> OpenVINOEngine:
+        made = build_engines(oracle, choose_engine("openvino", "cpu", "fp32"), (16, 16, 16))[0]
+        made(torch.zeros(1, 1, 16, 16, 16))
+        assert isinstance(made, OpenVINOEngine)
+        return made
+
+    first = engine()
+    expected = signal_stack()
+    second = engine()
+    del first
+    gc.collect()
+    assert signal_stack() == expected
+    del second
+    gc.collect()
+    assert signal_stack() == expected

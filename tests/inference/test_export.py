@@ -14,7 +14,7 @@ from medseg.config import DataConfig
 from medseg.errors import Code, EnvironmentProblem, MedsegError
 from medseg.inference import export
 from medseg.inference.export import export_network
-from medseg.inference.openvino_graph import load_openvino
+from medseg.inference.openvino_graph import openvino_core
 from medseg.inference.windows import WindowPlan
 from medseg.modelfile import ModelFile, load_model, load_network, save_model
 from medseg.training.int8 import busiest_windows, to_int8
@@ -31,7 +31,7 @@ def test_openvino_files_give_the_models_logits(model: ModelFile, tmp_path: Path)
     parity = export_network(model, "openvino", out)
     assert parity.difference <= parity.allowed
     assert sorted(path.name for path in out.parent.iterdir()) == ["network.bin", "network.xml"]
-    core = load_openvino().Core()
+    core = openvino_core()
     read = core.read_model(out)
     notes = json.loads(read.get_rt_info(["medseg"]).value)
     assert notes["classes"] == ["background", "organ_1", "organ_2", "organ_3"]
