@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.options import Json
+from medseg.cli.options import Json, model_file
 
 if TYPE_CHECKING:
     from medseg.modelfile import ModelFile
@@ -88,6 +88,5 @@ def _ensemble(sources: list[Path]) -> "ModelFile":
     from medseg.convert import merge_models
     from medseg.modelfile import load_model
 
-    files = [path / "model.safetensors" if path.is_dir() else path for path in sources]
-    models = [load_model(path) for path in files]
+    models = [load_model(model_file(path)) for path in sources]
     return merge_models(models, f"{models[0].experiment.name[:80]}-ensemble")

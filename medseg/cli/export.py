@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medseg.cli.options import Json
+from medseg.cli.options import Json, model_file
 
 if TYPE_CHECKING:
     from medseg.config import DataConfig
@@ -46,7 +46,7 @@ def export(
     from medseg.errors import Code, UsageError
     from medseg.modelfile import load_model
 
-    path = model / "model.safetensors" if model.is_dir() else model
+    path = model_file(model)
     if (to is None) == (precision is None):
         raise UsageError(Code.OPTION, "export: give one of --to onnx, --to openvino, --precision int8")
     if to is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medseg.cli.options import Device, Engine, Json, Precision
+from medseg.cli.options import Device, Engine, Json, Precision, model_file
 
 if TYPE_CHECKING:
     from medseg.batch import BatchModel, BatchOptions
@@ -179,7 +179,7 @@ def _find_model(given: Path | None) -> Path:
 
     named = given or (Path(os.environ["MEDSEG_MODEL"]) if os.environ.get("MEDSEG_MODEL") else None)
     if named is not None:
-        path = named / "model.safetensors" if named.is_dir() else named
+        path = model_file(named)
         if not path.is_file():
             raise UsageError(
                 Code.NO_MODEL, f"{path}: no such model: give a model file or a run folder with --model"

@@ -29,3 +29,8 @@ Engine = Annotated[
         help="auto, torch or openvino. auto: OpenVINO on a CPU, which is faster there; else PyTorch."
     ),
 ]
+
+
+def model_file(path: Path) -> Path:
+    """A model is named by its file or by its run's folder."""
+    return path / "model.safetensors" if path.is_dir() else path

@@ -27,6 +27,12 @@ class Engine(Protocol):
     def working_bytes(self, shape: tuple[int, int, int, int, int]) -> int: ...
 
 
+def softmax_(logits: Float[Tensor, "B L I J K"]) -> Float[Tensor, "B L I J K"]:
+    """In place over the classes: with a hundred of them, each copy of a window is a gigabyte."""
+    logits.sub_(logits.amax(1, keepdim=True)).exp_()
+    return logits.div_(logits.sum(1, keepdim=True))
+
+
 class TorchEngine:
     """PyTorch on CPU, CUDA or MPS: channels-last, autocast, no gradients.
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from medseg.inference.engine import Engine
+from medseg.inference.engine import Engine, softmax_
 
 _TINY = 1e-30
 """A probability of 0 has no logarithm."""
@@ -36,10 +36,7 @@ class Ensemble:
 
     def _scores(self, engine: Engine, windows: Tensor) -> Tensor:
         logits = engine(windows)
-        if self.average_logits:
-            return logits
-        logits.sub_(logits.amax(1, keepdim=True)).exp_()
-        return logits.div_(logits.sum(1, keepdim=True))
+        return logits if self.average_logits else softmax_(logits)
 
     def working_bytes(self, shape: tuple[int, int, int, int, int]) -> int:
         """That of the largest network, and the sum of what went before."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import psutil
 
@@ -18,9 +18,7 @@ Stage = Literal[
     "reading", "preparing", "network", "summing", "restoring", "postprocessing", "writing", "waiting"
 ]
 
-STAGES: tuple[Stage, ...] = (
-    "reading", "preparing", "network", "summing", "restoring", "postprocessing", "writing", "waiting",
-)  # fmt: skip
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass

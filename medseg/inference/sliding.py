@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, combinations
 
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Shaped
 from torch import Tensor
 
 from medseg.errors import Code, EnvironmentProblem
-from medseg.inference.engine import Engine
+from medseg.inference.engine import Engine, softmax_
 from medseg.inference.profile import note_windows, stage
 from medseg.inference.sums import Allocate, RingSums, ScorePlane, in_memory, nothing
 from medseg.inference.windows import Size, WindowPlan, window_grid
@@ -51,7 +51,7 @@ def stream_scores(
     Raises:
         EnvironmentProblem: the device's memory does not hold a single window.
     """
-    padded, lead = _pad_to_window(image, plan)
+    padded, lead = pad_to_window(image, plan)
     inner = (padded.shape[1], padded.shape[2], padded.shape[3])
     groups = window_grid(inner, plan, stream_axis)
     total, done = sum(len(windows) for _, windows in groups), 0
@@ -140,7 +140,7 @@ def predict_windows(
     logits = engine(windows)
     if not plan.mirror:
         return logits
-    scored: Callable[[Tensor], Tensor] = _unchanged if plan.average_logits else _softmax
+    scored: Callable[[Tensor], Tensor] = _unchanged if plan.average_logits else softmax_
     total = scored(logits)
     axes = [axis + 2 for axis in plan.mirror_axes]
     mirrorings = list(chain.from_iterable(combinations(axes, n + 1) for n in range(len(axes))))
@@ -150,12 +150,6 @@ def predict_windows(
             scores = scores[:, _swapped(scores.shape[1], pairs)]
         total += scores
     return total.div_(1 + len(mirrorings))
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """In place over the classes: with a hundred of them, each copy of a window is a gigabyte."""
-    logits.sub_(logits.amax(1, keepdim=True)).exp_()
-    return logits.div_(logits.sum(1, keepdim=True))
 
 
 def _unchanged(logits: Tensor) -> Tensor:
@@ -169,7 +163,8 @@ def _swapped(classes: int, pairs: tuple[tuple[int, int], ...]) -> list[int]:
     return order
 
 
-def _pad_to_window(image: Tensor, plan: WindowPlan) -> tuple[Tensor, Size]:
+def pad_to_window(image: Shaped[Tensor, "C I J K"], plan: WindowPlan) -> tuple[Tensor, Size]:
+    """``image`` with what surrounds a scan that is smaller than a window, and how much of it comes first."""
     missing = [max(0, w - n) for n, w in zip(image.shape[1:], plan.size, strict=True)]
     lead = (missing[0] // 2, missing[1] // 2, missing[2] // 2)
     if not any(missing):

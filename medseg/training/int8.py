@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from medseg.config import DataConfig, Experiment
@@ -14,6 +13,7 @@ from medseg.inference.choice import EngineChoice, choose_engine
 from medseg.inference.engines import build_engines
 from medseg.inference.ensemble import Ensemble, together
 from medseg.inference.quantise import calibrate
+from medseg.inference.sliding import pad_to_window
 from medseg.inference.windows import WindowPlan, window_grid
 from medseg.modelfile import ModelFile, load_networks
 from medseg.training.validate import mean_dice
@@ -67,11 +67,8 @@ def to_int8(model: ModelFile, data: DataConfig, progress: Progress | None = None
 
 def busiest_windows(image: Tensor, label: Tensor, plan: WindowPlan) -> list[Tensor]:
     """Windows (1, C, I, J, K) as they are cut in use: those with most foreground, and one with least."""
-    missing = [max(0, w - n) for n, w in zip(image.shape[1:], plan.size, strict=True)]
-    pads = [pad for m in reversed(missing) for pad in (m // 2, m - m // 2)]
-    value = 0.0 if plan.pad_with_zero else float(image.min())
-    image = torch.nn.functional.pad(image, pads, value=value)
-    marked = torch.nn.functional.pad(label, pads)
+    image, _ = pad_to_window(image, plan)
+    marked = pad_to_window(label[None], replace(plan, pad_with_zero=True))[0][0]
     i, j, k = plan.size
     shape = (image.shape[1], image.shape[2], image.shape[3])
     starts = [start for _, group in window_grid(shape, plan, 2) for start in group]

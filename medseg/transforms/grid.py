@@ -4,6 +4,7 @@ Network axes are the scan's axes permuted, flipped and rescaled, never turned: w
 brought back to the scan along one axis after the other, also when the scan is oblique or sheared.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,15 @@ def respaced(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
     centre = geometry.to_world((old[None] - 1) / 2)[0]
     affine[:3, 3] = centre - affine[:3, :3] @ ((np.array((i, j, k)) - 1) / 2)
     return Geometry((i, j, k), affine)
+
+
+def keeping(own_mm: Spacing, wanted_mm: Spacing, keep: Sequence[int]) -> Spacing:
+    """``wanted_mm``, but along the axes ``keep`` (0 to 2) the scan's own."""
+    i, j, k = (
+        own if axis in keep else wanted
+        for axis, (own, wanted) in enumerate(zip(own_mm, wanted_mm, strict=True))
+    )
+    return i, j, k
 
 
 def divided(geometry: Geometry, shape: Shape) -> Geometry:

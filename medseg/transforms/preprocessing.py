@@ -14,7 +14,7 @@ from medseg.data.subject import IMAGE, LABEL, geometry_of, to_subject
 from medseg.errors import Code, UsageError
 from medseg.transforms.crop import crop
 from medseg.transforms.fitting import Fitted
-from medseg.transforms.grid import canonical_spacing_mm
+from medseg.transforms.grid import canonical_spacing_mm, keeping
 from medseg.transforms.intensity import NormaliseIntensity
 from medseg.transforms.resample import Respace
 from medseg.transforms.splines import thick_axis
@@ -44,8 +44,8 @@ class Preprocessing:
         self.config = config
         self.fitted = fitted
         orient = tio.ToOrientation(config.orientation, copy=False)
-        keep = ["ijk".index(axis) for axis in config.keep_spacing]
-        respace = Respace(fitted.spacing_mm, keep, config.resampling)
+        self._keep = ["ijk".index(axis) for axis in config.keep_spacing]
+        respace = Respace(fitted.spacing_mm, self._keep, config.resampling)
         self._normalise = NormaliseIntensity(config.intensity, fitted.intensity)
         last = (self._normalise, respace) if config.normalise == "before" else (respace, self._normalise)
         self._transforms: tuple[tio.Transform, ...] = (orient, *last)
@@ -85,11 +85,7 @@ class Preprocessing:
         if self.config.resampling != "cubic":
             return None
         own_mm = canonical_spacing_mm(native)
-        i, j, k = (
-            own if axis in self.config.keep_spacing else wanted
-            for axis, own, wanted in zip("ijk", own_mm, self.fitted.spacing_mm, strict=True)
-        )
-        return thick_axis((i, j, k), own_mm)
+        return thick_axis(keeping(own_mm, self.fitted.spacing_mm, self._keep), own_mm)
 
     @property
     def block_by_block(self) -> bool:
@@ -97,8 +93,7 @@ class Preprocessing:
         return self.config.normalise == "after" and self.config.resampling == "linear"
 
     def _streamed(self, images: Sequence[Volume], label: Volume | None) -> Prepared:
-        keep = ["ijk".index(axis) for axis in self.config.keep_spacing]
-        upright = Upright(images[0].geometry, self.config.orientation, self.fitted.spacing_mm, keep)
+        upright = Upright(images[0].geometry, self.config.orientation, self.fitted.spacing_mm, self._keep)
         image = upright.images(images)
         self._normalise.normalise_(image)
         return Prepared(image, None if label is None else upright.label(label), upright.geometry)

@@ -13,7 +13,7 @@ from torch import Tensor
 from medseg.data.subject import geometry_of
 from medseg.transforms.along import along_each, resampling_matrix
 from medseg.transforms.base import SubjectTransform
-from medseg.transforms.grid import Spacing, divided, respaced
+from medseg.transforms.grid import Spacing, divided, keeping, respaced
 from medseg.transforms.splines import spline_resample, thick_axis
 from medseg.volume import Geometry
 
@@ -47,11 +47,7 @@ class Respace(SubjectTransform):
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         for image in self.get_images(subject):
             old = geometry_of(image)
-            right, anterior, superior = (
-                old.spacing_mm[axis] if axis in self.keep else wanted
-                for axis, wanted in enumerate(self.spacing_mm)
-            )
-            wanted_mm = (right, anterior, superior)
+            wanted_mm = keeping(old.spacing_mm, self.spacing_mm, self.keep)
             new = respaced(old, wanted_mm)
             if self.resampling == "cubic":
                 new = divided(old, new.shape)

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Shaped, UInt8
 from torch import Tensor
 
 from medseg.transforms.along import along_each
-from medseg.transforms.grid import Spacing, respaced
+from medseg.transforms.grid import Spacing, keeping, respaced
 from medseg.transforms.resample import Matrices, resample_label, resampling_matrices
 from medseg.volume import Geometry, Volume
 
@@ -38,10 +38,7 @@ class Upright:
             codes[axis] != wanted for axis, wanted in zip(self._order, orientation, strict=True)
         ]
         turned = _turned(native, self._order, self._mirrored)
-        right, anterior, superior = (
-            turned.spacing_mm[axis] if axis in keep else wanted for axis, wanted in enumerate(spacing_mm)
-        )
-        self.geometry = respaced(turned, (right, anterior, superior))
+        self.geometry = respaced(turned, keeping(turned.spacing_mm, spacing_mm, keep))
         self._matrices = resampling_matrices(turned, self.geometry)
 
     def images(self, images: Sequence[Volume]) -> Float32[Tensor, "C i j k"]:

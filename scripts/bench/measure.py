@@ -69,7 +69,8 @@ class _Watch(threading.Thread):
             with contextlib.suppress(psutil.Error):
                 parent = psutil.Process(self._pid)
                 tree = [parent, *parent.children(recursive=True)]
-                held = _shared_once(tree) if len(tree) > 1 else parent.memory_info().rss
+                alone = len(tree) == 1
+                held = parent.memory_info().rss if alone else sum(_bytes(process) for process in tree)
                 self.peak_bytes = max(self.peak_bytes, held)
             # looking must not slow down what is measured: a twentieth of one core at most
             pause = max(SAMPLE_SECONDS, 20 * (time.perf_counter() - begin))
@@ -77,11 +78,6 @@ class _Watch(threading.Thread):
     def stop(self) -> None:
         self._ended.set()
         self.join()
-
-
-def _shared_once(tree: Sequence[psutil.Process]) -> int:
-    """Pages that several processes share count once."""
-    return sum(_bytes(process) for process in tree)
 
 
 def _bytes(process: psutil.Process) -> int:
