@@ -6,21 +6,20 @@ The header's ``__metadata__`` has one key, ``medseg``, which holds JSON::
      "sha256": "..."}
 
 A file of several networks, whose scores are averaged, has format 2 and ``"members": 5``; their weights are
-named ``member0.*`` to ``member4.*``.
+named ``member0.*`` to ``member4.*``. With ``"weights": "fp16"`` floating weights are stored as float16; they
+are float32 when the file is read.
 
 ``sha256`` is taken over the rest of that JSON and every tensor (name, type, shape, bytes), and is verified
 when the file is read. The order of keys counts: that of ``labels`` is the order of the classes.
 Nothing in the file is ever executed: it is numbers and JSON.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
@@ -30,6 +29,7 @@ from medseg.errors import Code, ConfigError, ModelFileError
 from medseg.files import write_bytes_atomically
 from medseg.modelheader import FORMAT, GIVE_OURS, KEY, MAX_HEADER_BYTES, NOT_OURS, read_model_bytes, to_json
 from medseg.models import build_network
+from medseg.modelweights import HALF, STORED, checksum, halved, plain_tensors, restored
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,19 +63,22 @@ def member_prefix(member: int) -> str:
     return f"member{member}."
 
 
-def save_model(path: Path, model: ModelFile) -> None:
+def save_model(path: Path, model: ModelFile, *, half: bool = False) -> None:
     """Write ``model`` to ``path``; the name appears only when the file is whole and on disk.
 
-    The same model gives the same bytes.
+    The same model gives the same bytes. ``half`` stores weights as float16: half the size.
 
     Raises:
-        ModelFileError: something in it is neither a tensor nor JSON.
+        ModelFileError: something in it is neither a tensor nor JSON, or a weight is too large for ``half``.
         EnvironmentProblem: the disk is full, or the place cannot be written.
     """
-    weights = _plain_tensors(path, model.weights)
+    weights = plain_tensors(path, model.weights)
+    if half:
+        weights = halved(path, weights)
     told = {
         "format": 1 if model.members == 1 else FORMAT,
         **({} if model.members == 1 else {"members": model.members}),
+        **({STORED: HALF} if half else {}),
         "classes": list(model.classes),
         "experiment": model.experiment.model_dump(mode="json"),
         "fitted": model.fitted,
@@ -100,7 +103,7 @@ def save_model(path: Path, model: ModelFile) -> None:
 
 
 def load_model(path: Path) -> ModelFile:
-    """Read a model file and verify its checksum. Weights are on the CPU.
+    """Read a model file and verify its checksum. Weights are on the CPU, float32 where stored as float16.
 
     Raises:
         ModelFileError: missing, damaged, foreign, or written by a newer medseg.
@@ -125,6 +128,7 @@ def load_model(path: Path) -> ModelFile:
     if not isinstance(quantisation, dict):
         raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {NOT_OURS}")
     members = _members(path, told, weights)
+    weights = restored(path, weights, told.get(STORED))
     try:
         experiment = parse_experiment(raw, "its configuration")
     except ConfigError as error:
@@ -160,16 +164,23 @@ def load_networks(model: ModelFile) -> tuple[nn.Module, ...]:
     return tuple(load_network(model, member) for member in range(model.members))
 
 
+def member_weights(model: ModelFile, member: int = 0) -> Mapping[str, Tensor]:
+    """The weights of one network, by the names it has alone."""
+    if model.members == 1:
+        return model.weights
+    prefix = member_prefix(member)
+    return {
+        name.removeprefix(prefix): value for name, value in model.weights.items() if name.startswith(prefix)
+    }
+
+
 def load_network(model: ModelFile, member: int = 0) -> nn.Module:
     """A network of ``model`` with its weights, in evaluation mode, on the CPU.
 
     Raises:
         ModelFileError: weights and configuration are not of the same network; names are told.
     """
-    experiment, found = model.experiment, model.weights
-    if model.members > 1:
-        prefix = member_prefix(member)
-        found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    experiment, found = model.experiment, member_weights(model, member)
     network = _build(experiment, sum(tensor.numel() for tensor in found.values()))
     expected = network.state_dict()
     shapes = [
@@ -243,30 +254,6 @@ def model_summary(model: ModelFile) -> dict[str, Any]:
         "provenance": model.provenance,
         "int8": model.quantisation.get("measured"),
     }
-
-
-def _plain_tensors(path: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU, none sharing memory."""
-    wrong = [name for name, value in weights.items() if not isinstance(value, Tensor) or value.is_sparse]
-    if wrong:
-        raise ModelFileError(
-            Code.MODEL_CONTENT,
-            f"{path}: {', '.join(wrong[:5])}: only dense tensors go into a model file; convert them",
-        )
-    return {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in weights.items()
-    }
-
-
-def checksum(told: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the metadata (JSON values) and of all tensors."""
-    digest = hashlib.sha256(to_json(told).encode())
-    for name in sorted(weights):
-        tensor = weights[name].contiguous()
-        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _shape(tensor: Tensor) -> str:

@@ -17,6 +17,7 @@ from medseg.config import Experiment
 from medseg.errors import EnvironmentProblem, ModelFileError
 from medseg.modelfile import ModelFile, load_model, load_network, load_networks, model_summary, save_model
 from medseg.models import build_network
+from medseg.modelweights import checksum
 
 EXPERIMENT = Experiment.model_validate(
     {
@@ -256,3 +257,44 @@ def test_a_loaded_network_infers(path: Path) -> None:
     network = load_network(load_model(path))
     assert not network.training
     assert network(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 4, 8, 8, 8)
+
+
+def test_half_size_weights_come_back_as_float32(tmp_path: Path) -> None:
+    model, path = tiny(), tmp_path / "half.safetensors"
+    save_model(path, model, half=True)
+    again = load_model(path)
+    for name, value in model.weights.items():
+        assert again.weights[name].dtype == value.dtype
+        if value.is_floating_point():
+            torch.testing.assert_close(again.weights[name], value, rtol=2**-11, atol=2**-24)
+            assert torch.equal(again.weights[name], value.half().float())
+        else:
+            assert torch.equal(again.weights[name], value)
+    load_network(again)
+    save_model(tmp_path / "whole.safetensors", model)
+    assert path.stat().st_size < (tmp_path / "whole.safetensors").stat().st_size
+
+
+def test_weights_too_large_for_half_size_are_refused(tmp_path: Path) -> None:
+    model = tiny()
+    first = next(name for name, value in model.weights.items() if value.is_floating_point())
+    large = {**model.weights, first: torch.full_like(model.weights[first], 1e5)}
+    wrong = ModelFile(model.experiment, model.fitted, model.provenance, large)
+    with pytest.raises(ModelFileError, match="65504"):
+        save_model(tmp_path / "model.safetensors", wrong, half=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("half", "told"), [(False, "fp16"), (True, "fp4")])
+def test_weights_stored_otherwise_than_told_are_refused(tmp_path: Path, half: bool, told: str) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(path, tiny(), half=half)
+    weights = safetensors.torch.load_file(path)
+
+    def change(header: dict[str, Any]) -> None:
+        header["weights"] = told
+        header.pop("sha256")
+        header["sha256"] = checksum(header, weights)
+
+    rewrite(path, change)
+    refused(path)

@@ -14,6 +14,7 @@ from medseg.inference import Segmenter
 from medseg.inference.choice import EngineChoice, choose_engine
 from medseg.inference.engines import ranges_of
 from medseg.inference.preparation import Preparation, recropped
+from medseg.inference.vram import limit_vram
 from medseg.modelfile import ModelFile, load_model
 from medseg.transforms import Fitted
 
@@ -29,6 +30,7 @@ class BatchModel:
     precision: str = "auto"
     engine: str = "auto"
     crop: str = "model"
+    max_vram_bytes: int | None = None
 
     @classmethod
     def load(
@@ -66,6 +68,15 @@ class BatchModel:
         experiment = recropped(self.file.experiment, crop)
         return replace(self, file=replace(self.file, experiment=experiment), crop=crop)
 
+    def with_vram(self, max_vram_bytes: int | None) -> "BatchModel":
+        """The same model, taking at most so much of the graphics card's memory.
+
+        Raises:
+            UsageError: it does not run on a CUDA card.
+        """
+        limit_vram(self.choice.device, max_vram_bytes)
+        return replace(self, max_vram_bytes=max_vram_bytes)
+
     @property
     def experiment(self) -> Experiment:
         return self.file.experiment
@@ -94,11 +105,17 @@ class BatchModel:
 
     @cached_property
     def segmenter(self) -> Segmenter:
-        """The network, built when it is first asked for."""
-        return Segmenter.from_model(
+        """The network, built when it is first asked for.
+
+        Raises:
+            EnvironmentProblem: a single window does not fit into the graphics card's memory that is allowed.
+        """
+        segmenter = Segmenter.from_model(
             self.file,
             device=self.device,
             precision=self.precision,
             engine=self.engine,
             inference=self.inference,
         )
+        segmenter.require_vram(self.max_vram_bytes)
+        return segmenter

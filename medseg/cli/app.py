@@ -16,6 +16,8 @@ from medseg.cli.convert import convert
 from medseg.cli.evaluate import evaluate
 from medseg.cli.export import export
 from medseg.cli.infer import infer
+from medseg.cli.models import models
+from medseg.cli.plan import plan
 from medseg.cli.train import train
 from medseg.errors import MedsegError
 
@@ -35,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, infer, evaluate, check, convert, export):
+for verb in (train, infer, evaluate, plan, check, models, convert, export):
     app.command()(verb)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.options import Json, model_file
+from medseg.cli.options import Json
 
 if TYPE_CHECKING:
     from medseg.modelfile import ModelFile
@@ -87,6 +87,7 @@ def convert(
 def _ensemble(sources: list[Path]) -> "ModelFile":
     from medseg.convert import merge_models
     from medseg.modelfile import load_model
+    from medseg.shipped import find_model
 
-    models = [load_model(model_file(path)) for path in sources]
+    models = [load_model(find_model(path)) for path in sources]
     return merge_models(models, f"{models[0].experiment.name[:80]}-ensemble")

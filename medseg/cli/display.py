@@ -94,13 +94,14 @@ class TrainingDisplay:
             f"(fold {plan.fold}), {plan.test_cases} held out\n"
             f"network of {plan.parameters / 1e6:.2f} M parameters, patch {patch} at {spacing} mm, "
             f"{plan.device}, {plan.precision}; {length}\n"
-            f"into {plan.folder}" + (f", going on from step {plan.first_step}" if plan.first_step else "")
+            f"into {plan.folder}"
+            + (f", going on from step {plan.first_step}" if plan.first_step else "")
+            + (f"\n{plan.first_weights}" if plan.first_weights else "")
         )
 
     def stepped(self, step: "Step") -> None:
-        waiting = f", waiting for data {100 * step.waiting:.0f}%" if step.waiting > 0.05 else ""
-        rate = step.step / step.seconds
-        told = f"epoch {step.epoch}, loss {step.loss:.3f}{self._dice}, {rate:.2f} steps/s{waiting}"
+        pace = f"{step.steps_per_second:.2f} steps/s, waiting for data {100 * step.waiting:.0f}%"
+        told = f"epoch {step.epoch}, loss {step.loss:.3f}{self._dice}, {pace}"
         self._bars.show("training", step.fraction, 1.0, told)
 
     def validated(self, validation: "Validation") -> None:

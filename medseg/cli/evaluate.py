@@ -1,14 +1,14 @@
 """medseg evaluate"""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medseg.cli.options import Json
+from medseg.cli.options import Json, parse_labels
 
 if TYPE_CHECKING:
+    from medseg.config import Experiment
     from medseg.config.data import Reading
     from medseg.report.folders import Comparison
 
@@ -22,7 +22,8 @@ def evaluate(  # noqa: PLR0917 - an option each
         Path, typer.Option("-o", "--out", help="Folder for cases.csv, summary.json, report.html.")
     ] = Path("evaluation"),
     config: Annotated[
-        Path | None, typer.Option(help="An experiment (or run folder) whose labels and metrics are used.")
+        Path | None,
+        typer.Option(help="An experiment, run folder or model whose labels and metrics are used."),
     ] = None,
     labels: Annotated[
         str | None,
@@ -55,7 +56,9 @@ def evaluate(  # noqa: PLR0917 - an option each
     from medseg.report.folders import report_on_folders
 
     reading = _reading(geometry, resample_labels)
-    comparison = _comparison(config, _parse_labels(labels), missing, tolerance_mm, reading)
+    comparison = _comparison(
+        config, parse_labels([labels]) if labels else None, missing, tolerance_mm, reading
+    )
     with Bars() as bars:
         summary = report_on_folders(
             predictions,
@@ -92,7 +95,6 @@ def _comparison(
     tolerance_mm: float | None,
     reading: "Reading",
 ) -> "Comparison":
-    from medseg.config import load_experiment
     from medseg.config.inference import EvaluationConfig
     from medseg.errors import Code, UsageError
     from medseg.report.folders import Comparison
@@ -101,7 +103,7 @@ def _comparison(
         raise UsageError(Code.OPTION, f"--missing {missing}: give absent or not_contoured")
     settings = EvaluationConfig()
     if config is not None:
-        experiment = load_experiment(config / "config.yaml" if config.is_dir() else config)
+        experiment = _experiment(config)
         labels = labels or experiment.labels
         settings = experiment.evaluation
         missing = experiment.data.missing_structures if missing == "absent" else missing
@@ -110,15 +112,14 @@ def _comparison(
     return Comparison(labels, settings, missing, reading)
 
 
-def _parse_labels(text: str | None) -> dict[str, int] | None:
-    from medseg.errors import Code, UsageError
+def _experiment(told: Path) -> "Experiment":
+    """Of a YAML file, of a run, or of a model."""
+    from medseg.config import load_experiment
+    from medseg.modelfile import load_model
+    from medseg.shipped import find_model
 
-    if text is None:
-        return None
-    labels = {}
-    for part in text.split(","):
-        name, equals, value = part.partition("=")
-        if not equals or not name.strip() or not re.fullmatch(r"-?[0-9]{1,10}", value.strip()):
-            raise UsageError(Code.OPTION, f"--labels {part}: write name=value, as in prostate=1,bladder=2")
-        labels[name.strip()] = int(value)
-    return labels
+    if told.is_dir() and (told / "config.yaml").is_file():
+        return load_experiment(told / "config.yaml")
+    if told.suffix.lower() in (".yaml", ".yml") or (told.is_file() and told.suffix != ".safetensors"):
+        return load_experiment(told)
+    return load_model(find_model(told)).experiment

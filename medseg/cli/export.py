@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medseg.cli.options import Json, model_file
+from medseg.cli.options import Json
 
 if TYPE_CHECKING:
     from medseg.config import DataConfig
@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file or a run folder.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model at hand, a model file or a run folder.")
+    ],
     to: Annotated[
         str | None, typer.Option(help="onnx or openvino: the network alone, for other runtimes.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="int8: a model file that medseg infer --precision int8 takes.")
+        str | None,
+        typer.Option(
+            help="int8: a model file that medseg infer --precision int8 takes. fp16: one of half the size, "
+            "computed with in the precision of the device."
+        ),
     ] = None,
     calibrate: Annotated[
         str | None,
@@ -33,9 +39,11 @@ def export(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Write a model for other runtimes, or for eight-bit integers.
+    """Write a model for other runtimes, for eight-bit integers, or at half the size.
 
     medseg export model.safetensors --to onnx
+
+    medseg export model.safetensors --precision fp16
 
     medseg export model.safetensors --precision int8 --calibrate configs/prostate_ct.yaml
 
@@ -45,18 +53,23 @@ def export(
     """
     from medseg.errors import Code, UsageError
     from medseg.modelfile import load_model
+    from medseg.shipped import find_model
 
-    path = model_file(model)
+    path = find_model(model)
     if (to is None) == (precision is None):
-        raise UsageError(Code.OPTION, "export: give one of --to onnx, --to openvino, --precision int8")
+        raise UsageError(
+            Code.OPTION, "export: give one of --to onnx, --to openvino, --precision int8 or fp16"
+        )
     if to is not None:
         if to not in ("onnx", "openvino"):
             raise UsageError(Code.OPTION, f"--to {to}: give onnx or openvino")
         return _network(load_model(path), path, to, out, json)
+    if precision == "fp16":
+        return _half(load_model(path), path, out, json)
     if precision != "int8" or calibrate is None:
         raise UsageError(
             Code.OPTION,
-            f"--precision {precision}: write --precision int8 --calibrate CONFIG; the others need no export",
+            f"--precision {precision}: write --precision int8 --calibrate CONFIG, or --precision fp16",
         )
     return _int8(load_model(path), path, calibrate, out, json)
 
@@ -66,7 +79,7 @@ def _network(model: "ModelFile", path: Path, to: str, out: Path | None, json: bo
     from medseg.inference.export import SUFFIX, export_network
 
     target: Any = to
-    place = out or path.with_suffix(SUFFIX[target])
+    place = out or _beside(path).with_suffix(SUFFIX[target])
     parity = export_network(model, target, place)
     if json:
         told = {"difference": parity.difference, "allowed": parity.allowed, "runtime": parity.runtime}
@@ -79,14 +92,11 @@ def _network(model: "ModelFile", path: Path, to: str, out: Path | None, json: bo
 def _int8(model: "ModelFile", path: Path, calibrate: str, out: Path | None, json: bool) -> int:
     from medseg.cli.display import Bars
     from medseg.cli.printing import print_json, say
-    from medseg.errors import Code, UsageError
     from medseg.inference.quantise import cost_line
     from medseg.modelfile import save_model
     from medseg.training.int8 import to_int8
 
-    place = out or path.with_name(f"{path.stem}_int8{path.suffix}")
-    if place.resolve() == path.resolve():
-        raise UsageError(Code.OPTION, f"--out {place}: is the model itself; give another name")
+    place = _another(path, "int8", out)
     with Bars() as bars:
         quantised = to_int8(model, _data(model, calibrate), bars.show)
     save_model(place, quantised)
@@ -101,6 +111,37 @@ def _int8(model: "ModelFile", path: Path, calibrate: str, out: Path | None, json
             say(f"  {name}: {int8:.4f}, fp32 {fp32:.4f} ({int8 - fp32:+.4f})")
     say(f"{model.experiment.name} -> {place}")
     return 0
+
+
+def _half(model: "ModelFile", path: Path, out: Path | None, json: bool) -> int:
+    from medseg.cli.printing import print_json, say
+    from medseg.modelfile import save_model
+
+    place = _another(path, "fp16", out)
+    save_model(place, model, half=True)
+    before, after = path.stat().st_size, place.stat().st_size
+    if json:
+        print_json({"model": str(place), "bytes": after, "bytes_before": before})
+    else:
+        say(f"{model.experiment.name}: {after / 1e6:.1f} MB, {before / 1e6:.1f} MB before -> {place}")
+    return 0
+
+
+def _another(path: Path, precision: str, out: Path | None) -> Path:
+    from medseg.errors import Code, UsageError
+
+    beside = _beside(path)
+    place = out or beside.with_name(f"{path.stem}_{precision}{path.suffix}")
+    if place.resolve() == path.resolve():
+        raise UsageError(Code.OPTION, f"--out {place}: is the model itself; give another name")
+    return place
+
+
+def _beside(path: Path) -> Path:
+    """The model's own folder; for a model at hand the working folder: nothing is put into the package."""
+    from medseg.shipped import is_shipped
+
+    return Path(path.name) if is_shipped(path) else path
 
 
 def _data(model: "ModelFile", calibrate: str) -> "DataConfig":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medseg.cli.options import Device, Engine, Json, Precision, model_file
+from medseg.cli.options import Device, Engine, Json, Precision, parse_bytes
 
 if TYPE_CHECKING:
     from medseg.batch import BatchModel, BatchOptions
@@ -24,7 +24,8 @@ def infer(  # noqa: PLR0917 - an option each
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A model file or run folder. Default: $MEDSEG_MODEL, else the newest finished run in runs/."
+            help="A model at hand (see medseg models), a model file or a run folder. Default: $MEDSEG_MODEL, "
+            "else the newest finished run in runs/."
         ),
     ] = None,
     out: Annotated[
@@ -67,6 +68,9 @@ def infer(  # noqa: PLR0917 - an option each
     max_ram: Annotated[
         str | None, typer.Option(help="The most memory to take, workers included, as in 8GB.")
     ] = None,
+    max_vram: Annotated[
+        str | None, typer.Option(help="The most memory of the graphics card to take, as in 6GB.")
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Hash finished patients again instead of trusting sizes and times."),
@@ -103,11 +107,11 @@ def infer(  # noqa: PLR0917 - an option each
     path = _find_model(model)
     if model is None:
         say(f"model: {path}")
-    limit = _bytes_of(max_ram)
+    limit = parse_bytes(max_ram)
     timed = Profile() if profile else None
     found = BatchModel.load(path, device=device, precision=precision, engine=engine)
     _tell_engine(found)
-    found = found.with_crop(crop)
+    found = found.with_vram(parse_bytes(max_vram, "--max-vram")).with_crop(crop)
     found = found.with_inference(_changed(found.inference, mirror, overlap))
     patients = _find(inputs, found, _reading(geometry, nonfinite, series_uid), folder)
     if len(inputs) == 1 and len(patients.cases) == 1 and not patients.problems and _is_one_scan(inputs[0]):
@@ -175,22 +179,18 @@ def _require_free(folder: Path) -> None:
 
 def _find_model(given: Path | None) -> Path:
     from medseg.errors import Code, UsageError
+    from medseg.shipped import find_model
     from medseg.training import find_runs
 
     named = given or (Path(os.environ["MEDSEG_MODEL"]) if os.environ.get("MEDSEG_MODEL") else None)
     if named is not None:
-        path = model_file(named)
-        if not path.is_file():
-            raise UsageError(
-                Code.NO_MODEL, f"{path}: no such model: give a model file or a run folder with --model"
-            )
-        return path
+        return find_model(named)
     for run in find_runs():
         if run.model.is_file() and run.read_manifest().get("finished"):
             return run.model
     raise UsageError(
         Code.NO_MODEL,
-        "no model: give one with --model or $MEDSEG_MODEL, "
+        "no model: give one with --model or $MEDSEG_MODEL (medseg models lists those at hand), "
         "or train one here (medseg train configs/prostate_ct.yaml)",
     )
 
@@ -234,24 +234,6 @@ def _changed(inference: "InferenceConfig", mirror: bool, overlap: float | None) 
     if overlap is not None:
         changes["overlap"] = overlap
     return inference.model_copy(update=changes)
-
-
-def _bytes_of(text: str | None) -> int | None:
-    """``8GB``, ``512 MB`` or ``8GiB`` in bytes; the units are taken as powers of 1024."""
-    from medseg.errors import Code, UsageError
-
-    if text is None:
-        return None
-    units = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-    number = text.strip().upper().removesuffix("B").removesuffix("I")
-    unit = number[-1:] if number[-1:] in units else ""
-    try:
-        count = float(number.removesuffix(unit)) * 2 ** units[unit]
-    except ValueError:
-        count = 0.0
-    if not 1 <= count < 2**60:
-        raise UsageError(Code.OPTION, f"--max-ram {text}: give a size, as in 8GB or 800MB")
-    return int(count)
 
 
 def _is_one_scan(path: Path) -> bool:

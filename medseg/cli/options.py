@@ -1,9 +1,13 @@
 """Options that several verbs share."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from medseg.errors import Code, UsageError
 
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The experiment, a YAML file (see configs/).")
@@ -31,6 +35,28 @@ Engine = Annotated[
 ]
 
 
-def model_file(path: Path) -> Path:
-    """A model is named by its file or by its run's folder."""
-    return path / "model.safetensors" if path.is_dir() else path
+def parse_labels(texts: Sequence[str]) -> dict[str, int]:
+    """``prostate=1,bladder=2``, in one text or several, to name and value."""
+    labels = {}
+    for part in ",".join(texts).split(","):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip() or not re.fullmatch(r"-?[0-9]{1,10}", value.strip()):
+            raise UsageError(Code.OPTION, f"--labels {part}: write name=value, as in prostate=1,bladder=2")
+        labels[name.strip()] = int(value)
+    return labels
+
+
+def parse_bytes(text: str | None, option: str = "--max-ram") -> int | None:
+    """``8GB``, ``512 MB`` or ``8GiB`` in bytes; the units are taken as powers of 1024."""
+    if text is None:
+        return None
+    units = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+    number = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:] in units else ""
+    try:
+        count = float(number.removesuffix(unit)) * 2 ** units[unit]
+    except ValueError:
+        count = 0.0
+    if not 1 <= count < 2**60:
+        raise UsageError(Code.OPTION, f"{option} {text}: give a size, as in 8GB or 800MB")
+    return int(count)

@@ -3,7 +3,9 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -39,16 +41,22 @@ def train(
     from medseg.config import load_experiment
     from medseg.report.run import report_on_run
     from medseg.training import Interrupted, RunFolder, leaving_at_once
+    from medseg.training.train import build_team
     from medseg.training.train import train as run_training
 
     experiment = load_experiment(config, set_ or ())
-    run = RunFolder(out or _default_folder(experiment.name, resume))
+    team = build_team(experiment)
+    run = RunFolder(out or Path(team.of_leader(str(_default_folder(experiment.name, resume)))))
     command = shlex.join(["medseg", *sys.argv[1:]])
+    if not team.leads:
+        _follow(partial(run_training, experiment, run, resume=resume, team=team))
     with Bars() as bars:
         display = TrainingDisplay(bars)
         try:
             with leaving_at_once(), run.lock():
-                trained = run_training(experiment, run, resume=resume, listener=display, command=command)
+                trained = run_training(
+                    experiment, run, resume=resume, listener=display, command=command, team=team
+                )
                 summary = report_on_run(run, experiment, trained.split, display.reporting)
         except Interrupted as interrupted:
             bars.close()
@@ -60,6 +68,20 @@ def train(
         print_summary(summary)
         say(f"report: {run.report}\nmodel:  {run.model}")
     return 0
+
+
+def _follow(work: Callable[[], object]) -> NoReturn:
+    """Train as one of several processes; the one that leads tells how it goes, and reports.
+
+    This one ends without an error code: Fabric would kill the leader, which may be saving.
+    """
+    from medseg.errors import MedsegError
+    from medseg.training import Interrupted
+    from medseg.training.team import Left
+
+    with suppress(MedsegError, Interrupted, Left):
+        work()
+    _leave(0)
 
 
 def _to_go_on(config: str, changes: Sequence[str], folder: Path) -> str:

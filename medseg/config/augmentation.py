@@ -1,8 +1,10 @@
 """What may be done to a training patch, each with its probability ``p``."""
 
-from typing import Annotated, Literal
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue, field_validator
 
 from medseg.config.base import Count, Probability, Settings
 
@@ -137,6 +139,73 @@ class AnisotropyAugmentation(Settings):
     downsampling: FactorRange = (1.5, 3.0)
 
 
+TorchIOName = Literal[
+    "RandomAffine",
+    "RandomAnisotropy",
+    "RandomBiasField",
+    "RandomBlur",
+    "RandomElasticDeformation",
+    "RandomGamma",
+    "RandomGhosting",
+    "RandomMotion",
+    "RandomNoise",
+    "RandomSpike",
+    "RandomSwap",
+]
+TORCHIO_ARGUMENTS: Mapping[TorchIOName, tuple[str, ...]] = {
+    "RandomAffine": (
+        "scales",
+        "degrees",
+        "translation",
+        "isotropic",
+        "center",
+        "default_pad_value",
+        "default_pad_label",
+        "image_interpolation",
+        "label_interpolation",
+        "check_shape",
+    ),
+    "RandomAnisotropy": ("axes", "downsampling", "image_interpolation", "scalars_only"),
+    "RandomBiasField": ("coefficients", "order"),
+    "RandomBlur": ("std",),
+    "RandomElasticDeformation": (
+        "num_control_points",
+        "max_displacement",
+        "locked_borders",
+        "image_interpolation",
+        "label_interpolation",
+    ),
+    "RandomGamma": ("log_gamma",),
+    "RandomGhosting": ("num_ghosts", "axes", "intensity", "restore"),
+    "RandomMotion": ("degrees", "translation", "num_transforms", "image_interpolation"),
+    "RandomNoise": ("mean", "std"),
+    "RandomSpike": ("num_spikes", "intensity"),
+    "RandomSwap": ("patch_size", "num_iterations"),
+}
+
+
+class TorchIOAugmentation(Settings):
+    """One of TorchIO's own random transforms, as it is. (To mirror, use flip, which swaps left and right.)"""
+
+    kind: Literal["torchio"]
+    p: Probability = 0.2
+    name: TorchIOName
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    """What TorchIO calls them, lists standing for tuples; those that are left out are TorchIO's own."""
+
+    @field_validator("arguments")
+    @classmethod
+    def _are_known(cls, arguments: dict[str, JsonValue], info: Any) -> dict[str, JsonValue]:
+        name = info.data.get("name")
+        known = TORCHIO_ARGUMENTS.get(name, ()) if name is not None else tuple(arguments)
+        for argument in arguments:
+            if argument not in known:
+                close = difflib.get_close_matches(argument, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+                raise ValueError(f"{name} takes no {argument} ({hint})")
+        return arguments
+
+
 Augmentation = Annotated[
     SpatialAugmentation
     | FlipAugmentation
@@ -148,6 +217,7 @@ Augmentation = Annotated[
     | MotionAugmentation
     | GhostingAugmentation
     | SpikeAugmentation
-    | AnisotropyAugmentation,
+    | AnisotropyAugmentation
+    | TorchIOAugmentation,
     Field(discriminator="kind"),
 ]

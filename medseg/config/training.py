@@ -99,7 +99,15 @@ class TrainingConfig(Settings):
     warmup: Probability = 0.03
     """Share of the training over which the learning rate rises to its value."""
     stop: StopConfig
+    init_from: str | None = None
+    """Fine-tuning: a model file, a run folder or the name of a model at hand, whose weights are the first
+    ones. Structures and channels may differ: those of the same name are taken."""
+    freeze: Literal["none", "encoder"] = "none"
+    """encoder: the contracting path keeps its first weights, which needs ``init_from``."""
+    freeze_epochs: Count | None = None
+    """After this many epochs the frozen part learns too. Unset: never."""
     batch_size: Count = 2
+    """Patches a batch, of all devices together."""
     steps_per_epoch: Count | None = None
     """Unset: each training case gives one patch an epoch."""
     accumulate: Count = 1
@@ -113,8 +121,27 @@ class TrainingConfig(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where the hardware computes in it, else fp32."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Count | Literal["auto"] = "auto"
+    """Processes that train together, each on a device of its own; ``batch_size`` divides by it. auto: as many
+    CUDA devices as there are and as divide the batch, else 1."""
+    compile: bool | Literal["auto"] = "auto"
+    """torch.compile the network. auto: on CUDA, where a compiler is at hand; on CPUs it takes minutes and
+    gains nothing."""
     workers: int | Literal["auto"] = "auto"
     """Processes that load and augment; never changes the result."""
     checkpoint_minutes: Positive = 5
     """Longest time between checkpoints, which validations write too; never changes the result."""
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainingConfig":
+        if self.freeze != "none" and self.init_from is None:
+            raise ValueError("freeze keeps weights that were learned: give init_from, or remove freeze")
+        if self.freeze_epochs and self.freeze == "none":
+            raise ValueError("freeze_epochs: nothing is frozen: add freeze: encoder, or remove freeze_epochs")
+        if self.devices != "auto" and self.batch_size % self.devices:
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide by devices {self.devices}: "
+                "give a multiple, or fewer devices"
+            )
+        return self

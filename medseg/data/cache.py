@@ -10,8 +10,7 @@ import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from medseg.files import cannot_write
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _META = "meta.json"
 _TEMPORARY = ".new-"
 _STALE_SECONDS = 24 * 3600
@@ -201,14 +200,25 @@ def _array_path(folder: Path, name: str) -> Path:
 def _store(folder: Path, name: str, array: np.ndarray) -> dict[str, Any]:
     path = _array_path(folder, name)
     with path.open("wb") as file:
-        stream: Any = SimpleNamespace(
-            write=file.write
-        )  # numpy's own way into a file drops the system's error
+        stream = _Summed(file)  # numpy's own way into a file drops the system's error
         np.save(stream, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
     shape, dtype = list(array.shape), str(array.dtype)
-    return {"shape": shape, "dtype": dtype, "bytes": path.stat().st_size, "crc32": _checksum(path)}
+    return {"shape": shape, "dtype": dtype, "bytes": stream.bytes, "crc32": stream.crc32}
+
+
+class _Summed:
+    """A file whose checksum is computed as it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.bytes = self.crc32 = 0
+
+    def write(self, chunk: bytes) -> int:
+        self.bytes += len(chunk)
+        self.crc32 = zlib.crc32(chunk, self.crc32)
+        return self._file.write(chunk)
 
 
 def _write(path: Path, content: bytes) -> None:

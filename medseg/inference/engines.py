@@ -5,9 +5,8 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from torch import nn
 
 from medseg.errors import Code, ModelFileError, UsageError
 from medseg.inference.choice import EngineChoice
@@ -15,7 +14,8 @@ from medseg.inference.engine import Engine, TorchEngine
 from medseg.inference.openvino_engine import OpenVINOEngine
 from medseg.inference.quantise import Ranges
 from medseg.inference.windows import Size
-from medseg.modelfile import ModelFile, checksum, load_networks
+from medseg.modelfile import ModelFile, load_network, load_networks, member_weights
+from medseg.modelweights import checksum
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,11 @@ def build_engines(model: ModelFile, choice: EngineChoice, window: Size) -> list[
         UsageError: int8 of a model that was not exported to it.
     """
     ranges = ranges_of(model) if choice.precision == "int8" else None
-    networks = load_networks(model)
     if choice.engine == "openvino":
         try:
             return [
-                _openvino(model, network, choice, window, None if ranges is None else ranges[member])
-                for member, network in enumerate(networks)
+                _openvino(model, member, choice, window, None if ranges is None else ranges[member])
+                for member in range(model.members)
             ]
         except ModelFileError as error:
             if choice.asked or error.code != Code.MODEL_UNSUPPORTED:
@@ -43,7 +42,7 @@ def build_engines(model: ModelFile, choice: EngineChoice, window: Size) -> list[
             logger.warning(
                 "%s; PyTorch runs it instead", error.problems[0].removesuffix("; use --engine torch")
             )
-    return [TorchEngine(network, str(choice.device), choice.precision) for network in networks]
+    return [TorchEngine(network, str(choice.device), choice.precision) for network in load_networks(model)]
 
 
 def ranges_of(model: ModelFile) -> list[Ranges]:
@@ -88,7 +87,7 @@ def _not_ranges(model: ModelFile) -> ModelFileError:
 
 
 def _openvino(
-    model: ModelFile, network: nn.Module, choice: EngineChoice, window: Size, ranges: Ranges | None
+    model: ModelFile, member: int, choice: EngineChoice, window: Size, ranges: Ranges | None
 ) -> OpenVINOEngine:
     experiment = model.experiment
     built_from = {
@@ -98,8 +97,9 @@ def _openvino(
         "out": experiment.class_count,
     }
     key = hashlib.sha256(
-        f"{json.dumps(built_from, sort_keys=True)} {checksum({}, network.state_dict())}".encode()
+        f"{json.dumps(built_from, sort_keys=True)} {checksum({}, member_weights(model, member))}".encode()
     ).hexdigest()
-    engine = OpenVINOEngine(network, choice.precision, ranges=ranges, key=key, frugal=model.members > 1)
+    build = partial(load_network, model, member)
+    engine = OpenVINOEngine(build, choice.precision, ranges=ranges, key=key, frugal=model.members > 1)
     engine.prepare((experiment.channel_count, *window))
     return engine

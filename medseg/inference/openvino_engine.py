@@ -3,7 +3,7 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -12,14 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from medseg.allocator import return_freed_memory
 from medseg.errors import Code, ModelFileError
 from medseg.inference.openvino_cache import read_compiled, write_compiled
 from medseg.inference.openvino_graph import convert_network, load_openvino, openvino_core
 from medseg.inference.openvino_int8 import complete_quantisation, rounded_inputs
 from medseg.inference.openvino_memory import block_bytes
+from medseg.inference.openvino_skip import sum_skips
 from medseg.inference.quantise import Ranges
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the same network is compiled in another way."""
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
@@ -34,7 +36,7 @@ class OpenVINOEngine:
     with the same number of threads.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        build: gives the network, in evaluation mode, on the CPU; called to compile it, and not kept.
         precision: ``bf16`` and ``fp16`` where the processor computes in them; ``int8`` needs ``ranges``.
         ranges: of the inputs of convolutions that compute in int8.
         key: names network and weights; unset, the compiled network is not kept on disk.
@@ -49,14 +51,14 @@ class OpenVINOEngine:
 
     def __init__(
         self,
-        network: nn.Module,
+        build: Callable[[], nn.Module],
         precision: str = "fp32",
         *,
         ranges: Ranges | None = None,
         key: str | None = None,
         frugal: bool = False,
     ) -> None:
-        self._network = network
+        self._build = build
         self._ranges = ranges if precision == "int8" else None
         self._key = key
         self._frugal = frugal
@@ -80,6 +82,7 @@ class OpenVINOEngine:
         self._shape = ()
         with _memory_named():
             self._compiled = self._kept(shape) or self._compile(shape)
+            return_freed_memory()  # of reading or compiling, some hundred megabytes
             self._request = self._compiled.create_infer_request()
         self._shape = shape
 
@@ -114,9 +117,12 @@ class OpenVINOEngine:
         self._request.infer(share_inputs=True, share_outputs=True)
 
     def _compile(self, shape: tuple[int, int, int, int]) -> Any:
-        with rounded_inputs(self._network, self._ranges or {}):
-            model = convert_network(self._network, shape[0], (shape[1], shape[2], shape[3]))
-        if self._ranges is not None:
+        network = self._build()
+        with rounded_inputs(network, self._ranges or {}):
+            model = convert_network(network, shape[0], (shape[1], shape[2], shape[3]))
+        if self._ranges is None:
+            sum_skips(model)
+        else:
             complete_quantisation(model)
         try:
             compiled = self._core.compile_model(model, "CPU", self._settings)
@@ -124,7 +130,7 @@ class OpenVINOEngine:
             _raise_if_memory(error)
             raise ModelFileError(
                 Code.MODEL_UNSUPPORTED,
-                f"network {type(self._network).__name__}: OpenVINO cannot compile it; use --engine torch",
+                f"network {type(network).__name__}: OpenVINO cannot compile it; use --engine torch",
             ) from error
         if self._key is not None:
             write_compiled(self._name(shape), compiled.export_model().read())

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Integer, UInt8
 
 from medseg.config import Experiment
@@ -28,6 +29,7 @@ from medseg.inference.preparation import Preparation, PreparedScan
 from medseg.inference.profile import note_need, note_scan, stage
 from medseg.inference.restore import LabelRestorer
 from medseg.inference.sliding import Progress, stream_scores
+from medseg.inference.vram import require_vram
 from medseg.inference.windows import WindowPlan, plan_windows
 from medseg.inference.workspace import WAYS, Way, Workspace
 from medseg.modelfile import ModelFile, load_model
@@ -112,6 +114,16 @@ class Segmenter:
         that cannot be segmented within the limit are refused before the work begins.
         """
         return Segmenter(self.experiment, self.fitted, self._engine, self.inference, max_ram)
+
+    def require_vram(self, max_vram: int | None) -> None:
+        """See to it that a window fits into ``max_vram`` bytes of the graphics card, before a scan is read.
+
+        Raises:
+            EnvironmentProblem: it does not.
+        """
+        device = self._engine.device
+        held = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+        require_vram(self._engine, self._plan, self.experiment.channel_count, held, max_vram)
 
     def need_bytes(self, native: Geometry, read_bytes: int = 0) -> int:
         """The most that ``self(scan)`` takes for a scan on this grid, beyond what the process holds.

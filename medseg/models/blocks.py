@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medseg.models.convolutions import PointwiseConv2d, PointwiseConv3d, ScatterConv2d, ScatterConv3d
 from medseg.models.norm import InstanceNorm
 
 Features = Float[Tensor, "B C *space"]
@@ -21,7 +22,8 @@ LEAK = 0.01
 
 _Modules = dict[int, Callable[..., nn.Module]]
 _CONV: _Modules = {2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED_CONV: _Modules = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POINTWISE_CONV: _Modules = {2: PointwiseConv2d, 3: PointwiseConv3d}
+_TRANSPOSED_CONV: _Modules = {2: ScatterConv2d, 3: ScatterConv3d}
 _MAX_POOL: _Modules = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _AVERAGE_POOL: _Modules = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 _BATCH_NORM: _Modules = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -47,7 +49,7 @@ def conv(
 
 
 def conv_1x1(dims: int, inputs: int, outputs: int, *, bias: bool = True) -> nn.Module:
-    return _CONV[dims](inputs, outputs, 1, bias=bias)
+    return _POINTWISE_CONV[dims](inputs, outputs, 1, bias=bias)
 
 
 def strided_conv(dims: int, inputs: int, outputs: int, stride: Sequence[int]) -> nn.Module:
@@ -172,4 +174,14 @@ def use_channels_last(network: nn.Module, dims: int) -> nn.Module:
     """Weights with channels last in memory; convolutions pass that format on, which is faster (norm.py)."""
     to: Callable[..., Any] = network.to  # its stub does not know memory_format
     to(memory_format=torch.channels_last if dims == 2 else torch.channels_last_3d)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and module.in_channels == 1:
+            module.weight.data = _strides_of_channels_last(module.weight.data)
     return network
+
+
+def _strides_of_channels_last(weight: Tensor) -> Tensor:
+    """With one input channel both formats are the same bytes; the strides decide which one comes out."""
+    strides = list(weight.stride())
+    strides[1] = 1
+    return weight.as_strided(weight.shape, strides)

@@ -1,5 +1,6 @@
 """From the configuration to a network: the only reader of ``ModelConfig``."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from torch import nn
@@ -54,6 +55,22 @@ def size_multiples(config: ModelConfig, patch_size: tuple[int, int, int]) -> tup
             assert_never(config)
     told = dict(zip(axes, multiples, strict=True))
     return told.get("i", 1), told.get("j", 1), told.get("k", 1)
+
+
+def encoder_names(config: ModelConfig, names: Iterable[str]) -> set[str]:
+    """Those of a network's parameters that belong to its contracting path."""
+    match config:
+        case UNetConfig():
+            parts: tuple[str, ...] = ("stem.", "encoder.")
+        case VNetConfig():
+            parts = ("encoder.", "downs.")
+        case SegResNetConfig():
+            parts = ("convInit.", "down_layers.")
+        case SwinUNETRConfig():
+            parts = ("swinViT.", "encoder")
+        case _:
+            assert_never(config)
+    return {name for name in names if name.removeprefix("network.").startswith(parts)}
 
 
 def _build(config: ModelConfig, inputs: int, classes: int, size: tuple[int, ...], axes: str) -> nn.Module:

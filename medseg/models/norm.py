@@ -25,7 +25,7 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        if _takes_fast_path(x):
+        if is_plain_channels_last(x):
             normalised: Tensor = _ChannelsLastNorm.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
             return normalised
         return functional.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
@@ -34,7 +34,7 @@ class InstanceNorm(nn.Module):
         return f"{len(self.weight)}, eps={self.eps}"
 
 
-def _takes_fast_path(x: Tensor) -> bool:
+def is_plain_channels_last(x: Tensor) -> bool:
     """Float32 with channels last on the CPU; tracing and export see the plain operator."""
     if not x.is_cpu or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return False
@@ -43,7 +43,7 @@ def _takes_fast_path(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last_3d if x.dim() == 5 else torch.channels_last)
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows_of_channels(x: Tensor) -> Tensor:
     """(B, C, I, J, K) with channels last in memory, seen as (B, voxels, C)."""
     return x.movedim(1, -1).flatten(1, -2)
 
@@ -56,10 +56,10 @@ def _diagonal_product(a: Tensor, b: Tensor) -> Tensor:
 class _ChannelsLastNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        rows = _rows(x)
+        rows = rows_of_channels(x)
         mean = rows.mean(1, keepdim=True)
         normalised = torch.empty_like(x)
-        centred = torch.sub(rows, mean, out=_rows(normalised))
+        centred = torch.sub(rows, mean, out=rows_of_channels(normalised))
         scale = torch.rsqrt(_diagonal_product(centred, centred) / rows.shape[1] + eps)
         ctx.save_for_backward(x, weight, mean, scale)
         torch.addcmul(bias, centred, scale * weight, out=centred)
@@ -70,12 +70,14 @@ class _ChannelsLastNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """With h = (x - mean) * scale: dx = scale * weight * (g - mean(g) - h * mean(g * h))."""
         x, weight, mean, scale = ctx.saved_tensors
-        rows, g = _rows(x), _rows(grad)
+        rows, g = rows_of_channels(x), rows_of_channels(grad)
         voxels = rows.shape[1]
         sum_g = g.sum(1, keepdim=True)
         sum_gh = (_diagonal_product(g, rows) - mean * sum_g) * scale
         by_g = scale * weight
         by_x = -by_g * scale * sum_gh / voxels
         dx = torch.empty_like(x)
-        torch.addcmul(-by_g * sum_g / voxels - by_x * mean, g, by_g, out=_rows(dx)).addcmul_(rows, by_x)
+        torch.addcmul(-by_g * sum_g / voxels - by_x * mean, g, by_g, out=rows_of_channels(dx)).addcmul_(
+            rows, by_x
+        )
         return dx, sum_gh.sum((0, 1)), sum_g.sum((0, 1)), None

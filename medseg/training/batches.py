@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +16,15 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from medseg.allocator import keep_freed_memory
 from medseg.errors import Code, EnvironmentProblem, MedsegError
 from medseg.processes import end_with
 from medseg.training.dataset import PatchDataset, Sample
 
 log = logging.getLogger(__name__)
+
+
+Share = Callable[[Sequence[int]], list[int]]
 
 
 class Batch(TypedDict):
@@ -86,23 +90,25 @@ class StepSampler(Sampler[list[int]]):
 
     batch_size: int
     first_step: int = 0
+    share: Share = list
+    """The part of a batch that this process trains on."""
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.first_step
         while True:
-            yield list(range(step * self.batch_size, (step + 1) * self.batch_size))
+            yield self.share(range(step * self.batch_size, (step + 1) * self.batch_size))
             step += 1
 
 
 def patch_batches(
-    dataset: PatchDataset, batch_size: int, first_batch: int, workers: int, pin: bool
+    dataset: PatchDataset, sampler: StepSampler, workers: int, pin: bool
 ) -> Generator[Batch, None, None]:
-    """Batches from ``first_batch`` on, the same ones for any number of workers; closing ends the workers.
+    """Batches of ``sampler``, the same ones for any number of workers; closing ends the workers.
 
     Raises:
         MedsegError: what went wrong in a worker.
     """
-    batches = _load(dataset, StepSampler(batch_size, first_batch), workers, pin)
+    batches = _load(dataset, sampler, workers, pin)
     try:
         while True:
             found = next(batches)
@@ -181,3 +187,4 @@ def _serve(trainer: int, _worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with(trainer)
+    keep_freed_memory()  # patches come and go

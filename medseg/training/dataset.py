@@ -59,7 +59,8 @@ class PatchDataset(Dataset[Sample]):
         epoch, sample = divmod(index, len(self.cases))
         chosen = int(np.random.default_rng((seed, epoch, 0)).permutation(len(self.cases))[sample])
         case = self._open(chosen)
-        margin = self._augment.margin(self.spacing_mm)
+        key = (seed, epoch, sample)
+        margin = self._augment.margin(self.spacing_mm, key)  # no more is read than this sample's draw reaches
         size = tuple(n + 2 * m for n, m in zip(self.experiment.sampling.patch_size, margin, strict=True))
         with single_thread():
             image, label = sample_patch(
@@ -72,7 +73,7 @@ class PatchDataset(Dataset[Sample]):
                 margin=margin,
             )
             known = torch.tensor(self.cases[chosen].known)
-            patch = self._augment(image, label, self.spacing_mm, key=(seed, epoch, sample), known=known)
+            patch = self._augment(image, label, self.spacing_mm, key=key, known=known)
         return Sample(
             image=patch.image.numpy(), label=patch.label.numpy(), known=patch.known.numpy(), case=chosen
         )
@@ -89,6 +90,6 @@ class PatchDataset(Dataset[Sample]):
                     Code.CACHE_VANISHED,
                     f"case {case.id}: its preprocessed copy vanished from {self.cache.folder}: train again",
                 )
-            foreground = ForegroundIndex.build(arrays["label"])
+            foreground = ForegroundIndex.from_array(np.asarray(arrays["foreground"]))
             self._opened[chosen] = Opened(arrays["image"], arrays["label"], foreground)
         return self._opened[chosen]

@@ -19,9 +19,9 @@ class EMA:
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         decay = min(self._decay, (1 + step) / (10 + step))
-        ours, theirs = self.shadow.state_dict(), network.state_dict()
-        for name, value in ours.items():
-            if value.dtype.is_floating_point:
-                value.lerp_(theirs[name], 1 - decay)
-            else:
-                value.copy_(theirs[name])
+        theirs = network.state_dict()
+        pairs = [(value, theirs[name]) for name, value in self.shadow.state_dict().items()]
+        averaged = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+        torch._foreach_lerp_([a for a, _ in averaged], [b for _, b in averaged], 1 - decay)
+        for ours, counted in (pair for pair in pairs if not pair[0].dtype.is_floating_point):
+            ours.copy_(counted)

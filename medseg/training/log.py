@@ -34,6 +34,8 @@ class Plan:
     folder: Path
     first_step: int = 0
     """Above 0 when a training goes on."""
+    first_weights: str = ""
+    """Where they come from, when not drawn."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Step:
     loss: float
     learning_rate: float
     waiting: float
-    """Share of the time since the start that was spent waiting for data."""
+    """Share of the time of recent steps that was spent waiting for data."""
+    steps_per_second: float
+    """Of recent steps, without validations."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,21 @@ class Silent:
         """Nothing is shown."""
 
 
+class NoLog(Silent):
+    """Of a process that does not lead."""
+
+    def sync(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class MetricsLog(Silent):
     """metrics.jsonl (one row a step and one a validation) and TensorBoard events.
 
-    Wall-clock figures stand under ``seconds`` and ``waiting`` alone; all else repeats bit for bit.
+    Wall-clock figures stand under ``seconds``, ``waiting`` and ``steps_per_second`` alone; all else repeats
+    bit for bit.
     """
 
     def __init__(self, metrics: Path, events: Path, *, first_step: int = 0, first_byte: int = 0) -> None:

@@ -1,5 +1,6 @@
 """What a network learns to do: losses over class probabilities, blind to structures nobody drew."""
 
+from collections.abc import Callable
 from typing import assert_never
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from medseg.config.training import CrossEntropyLoss, DiceCELoss, DiceLoss, FocalLoss, Loss, TverskyLoss
 
 _SMOOTH = 1e-5
+Total = Callable[[Tensor], Tensor]
 
 
 def objective(
@@ -16,21 +18,24 @@ def objective(
     target: UInt8[Tensor, "B I J K"],
     known: Bool[Tensor, "B L"],
     loss: Loss,
+    total: Total = lambda sums: sums,
 ) -> Float[Tensor, ""]:
     """Loss of one batch; a list of logits (deep supervision) is weighted 1, 1/2, 1/4, ... and normalised.
 
     Args:
         target: class indices.
         known: whether a class was contoured in the case that each patch comes from (background always is).
+        total: adds what was counted over this batch to that of the other processes, whose batches are the
+            rest of one.
     """
     if isinstance(logits, Tensor):
-        return _single(logits, target, known, loss)
+        return _single(logits, target, known, loss, total)
     weights = [0.5**level for level in range(len(logits))]
-    total = sum(
-        weight * _single(level, _shrunk(target, level), known, loss)
+    levels = sum(
+        weight * _single(level, _shrunk(target, level), known, loss, total)
         for weight, level in zip(weights, logits, strict=True)
     )
-    return torch.as_tensor(total) / sum(weights)
+    return torch.as_tensor(levels) / sum(weights)
 
 
 def fold_unknown(
@@ -51,23 +56,23 @@ def fold_unknown(
     return torch.cat([background, logits[:, 1:].masked_fill(unknown[:, 1:], lowest)], dim=1)
 
 
-def _single(logits: Tensor, target: Tensor, known: Tensor, loss: Loss) -> Tensor:
+def _single(logits: Tensor, target: Tensor, known: Tensor, loss: Loss, total: Total) -> Tensor:
     logits = fold_unknown(logits.float(), known)
     log_p = torch.log_softmax(logits, dim=1)
     truth = target.long()
     match loss:
         case DiceLoss():
-            return _overlap_loss(log_p, truth, known, 0.5, 0.5)
+            return _overlap_loss(_counts(log_p, truth, known, total), 0.5, 0.5)
         case CrossEntropyLoss():
             return _cross_entropy(log_p, truth)
         case DiceCELoss():
-            dice = _overlap_loss(log_p, truth, known, 0.5, 0.5, present_only=True)
+            dice = _overlap_loss(_counts(log_p, truth, known, total), 0.5, 0.5, present_only=True)
             return loss.dice_weight * dice + loss.ce_weight * _cross_entropy(log_p, truth)
         case FocalLoss():
             log_t = log_p.gather(1, truth[:, None])
             return (-((1 - log_t.exp()) ** loss.gamma) * log_t).mean()
         case TverskyLoss():
-            return _overlap_loss(log_p, truth, known, loss.alpha, loss.beta)
+            return _overlap_loss(_counts(log_p, truth, known, total), loss.alpha, loss.beta)
         case _:
             assert_never(loss)
 
@@ -76,8 +81,19 @@ def _cross_entropy(log_p: Tensor, truth: Tensor) -> Tensor:
     return torch.nn.functional.nll_loss(log_p, truth)
 
 
+def _counts(log_p: Tensor, truth: Tensor, known: Tensor, total: Total) -> Float[Tensor, "4 structures"]:
+    """Over the batch, of each structure: predicted and drawn voxels in both, predicted, drawn, and the
+    patches of cases that someone drew it in."""
+    p = log_p.exp()
+    hot = torch.zeros_like(p).scatter_(1, truth[:, None], 1.0)
+    axes = (2, 3, 4)
+    sums = torch.stack([(p * hot).sum(axes), p.sum(axes), hot.sum(axes), torch.ones_like(p[..., 0, 0, 0])])
+    counts: Tensor = (sums[:, :, 1:] * known[:, 1:].to(p.dtype)).sum(1)
+    return total(counts)
+
+
 def _overlap_loss(
-    log_p: Tensor, truth: Tensor, known: Tensor, alpha: float, beta: float, *, present_only: bool = False
+    counts: Float[Tensor, "4 structures"], alpha: float, beta: float, *, present_only: bool = False
 ) -> Tensor:
     """One minus the Tversky index, counted over the batch, mean over structures that someone drew.
 
@@ -86,16 +102,11 @@ def _overlap_loss(
     batch have no part: their index is 0 unless hardly a trace is predicted, which drowns what the others tell
     when batches are small; the cross-entropy beside it teaches their absence.
     """
-    p = log_p.exp()
-    hot = torch.zeros_like(p).scatter_(1, truth[:, None], 1.0)
-    seen = known[:, 1:].to(p.dtype)
-    axes = (2, 3, 4)
-    both = ((p * hot).sum(axes)[:, 1:] * seen).sum(0)
-    predicted = (p.sum(axes)[:, 1:] * seen).sum(0)
-    drawn = (hot.sum(axes)[:, 1:] * seen).sum(0)
+    both, predicted, drawn, seen = counts
     index = (both + _SMOOTH) / (both + alpha * (predicted - both) + beta * (drawn - both) + _SMOOTH)
-    taught = (drawn > 0 if present_only else seen.sum(0) > 0).to(p.dtype)
-    return ((1 - index) * taught).sum() / taught.sum().clamp_min(1)
+    taught = (drawn > 0 if present_only else seen > 0).to(index.dtype)
+    mean: Tensor = ((1 - index) * taught).sum() / taught.sum().clamp_min(1)
+    return mean
 
 
 def _shrunk(target: Tensor, logits: Tensor) -> Tensor:

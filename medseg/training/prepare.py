@@ -1,20 +1,30 @@
 """From files to preprocessed cases in the cache."""
 
+import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from medseg.config import Experiment
-from medseg.config.preprocessing import FittedIntensity
-from medseg.data import Case, LoadedCase, PreparedCache, Split, load_case
+from medseg.data import Case, PreparedCache, Split, load_case
 from medseg.errors import Code, CohortError, MedsegError, VolumeError
-from medseg.transforms import Fitted, Prepared, Preprocessing, fit_preprocessing
+from medseg.training.room import SideBySide
+from medseg.transforms import (
+    Fitted,
+    ForegroundIndex,
+    Prepared,
+    Preprocessing,
+    Seen,
+    build_augmentation,
+    fit_preprocessing,
+    fit_to,
+    look_at,
+    needs_cases,
+)
 from medseg.volume import Geometry
 
 Progress = Callable[[str, int, int], None]
@@ -38,34 +48,38 @@ class PreparedCohort:
 
 
 def prepare_cohort(
-    experiment: Experiment, split: Split, cache: PreparedCache, progress: Progress | None = None
+    experiment: Experiment,
+    split: Split,
+    cache: PreparedCache,
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
 ) -> PreparedCohort:
     """Fit what needs fitting on the training cases, and preprocess those and the validation cases.
 
+    Cases are prepared side by side, as many as there are cores and memory has room for; the result does not
+    depend on how many.
+
+    Args:
+        workers: cases at once, at most; unset: the cores that this process may use.
+
     Raises:
         CohortError: every case that cannot be used, one line each; or structures no training case shows.
+        ConfigError: TorchIO refuses arguments in ``augmentation``.
     """
-    needs_fit = experiment.preprocessing.spacing_mm is None or any(
-        isinstance(intensity, FittedIntensity) for intensity in experiment.preprocessing.intensity
-    )
-    cases = split.train if needs_fit else ()
-    fitted = fit_preprocessing(experiment.preprocessing, _load_all(experiment, cases, progress))
-    preprocessing = Preprocessing(experiment.preprocessing, fitted)
-    both = (*split.train, *split.validation)
-    problems: list[str] = []
-    prepared: dict[str, PreparedCase] = {}
-    seen: set[int] = set()
-
-    def work(case: Case) -> tuple[PreparedCase, set[int]]:
-        return _prepare_one(experiment, case, preprocessing, fitted, cache)
-
-    with _threads() as pool:
-        for done, (case, future) in enumerate([(c, pool.submit(work, c)) for c in both], start=1):
-            try:
-                prepared[case.id], classes = future.result()
-            except MedsegError as error:
-                problems += error.told
+    build_augmentation(experiment.augmentation, pairs=(), patch_size=experiment.sampling.patch_size)
+    with SideBySide(workers) as pool:
+        fitted = _fit(experiment, split.train, cache, pool, progress)
+        recipe = _Recipe(experiment, fitted)
+        both = (*split.train, *split.validation)
+        problems: list[str] = []
+        prepared: dict[str, PreparedCase] = {}
+        seen: set[int] = set()
+        for done, (case, result) in enumerate(pool.each(both, lambda case: recipe(case, cache)), start=1):
+            if isinstance(result, MedsegError):
+                problems += result.told
                 continue
+            prepared[case.id], classes = result
             if done <= len(split.train):
                 seen |= classes
             if progress is not None:
@@ -95,49 +109,79 @@ def open_prepared(case: PreparedCase, cache: PreparedCache) -> Prepared:
     image = torch.from_numpy(np.array(arrays["image"]))
     label = torch.from_numpy(np.array(arrays["label"]))
     shape = (image.shape[1], image.shape[2], image.shape[3])
-    return Prepared(image, label, Geometry(shape, np.array(arrays["affine"])))
+    return Prepared(image, label, Geometry(shape, np.array(cache.meta(case.key)["affine"])))
 
 
-@contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """Not waited for when a signal ends the work: what they have in hand appears whole or not at all."""
-    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+def _fit(
+    experiment: Experiment,
+    cases: Sequence[Case],
+    cache: PreparedCache,
+    pool: SideBySide,
+    progress: Progress | None,
+) -> Fitted:
+    """What preprocessing learns from the training cases; it lies in the cache like what is made with it."""
+    config = experiment.preprocessing
+    if not needs_cases(config):
+        return fit_preprocessing(config, ())
+    told = {
+        "preprocessing": config.model_dump(mode="json"),
+        "labels": experiment.labels,
+        "reading": experiment.data.reading.model_dump(mode="json"),
+    }
+    keys = [cache.key(case, json.dumps([told, case.id], sort_keys=True)) for case in cases]
+    key = hashlib.sha256("\n".join(["fitted", *keys]).encode()).hexdigest()
+    found = cache.meta(key)
+    if found is not None:
+        return Fitted.from_json(found)
 
+    def seen_of(case: Case) -> Seen:
+        loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
+        return look_at(config, loaded)
 
-def _load_all(
-    experiment: Experiment, cases: Sequence[Case], progress: Progress | None
-) -> Iterator[LoadedCase]:
     problems: list[str] = []
-    for done, case in enumerate(cases, start=1):
-        try:
-            loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
-        except MedsegError as error:
-            problems += error.told
+    seen: list[Seen] = []
+    for done, (_, result) in enumerate(pool.each(cases, seen_of), start=1):
+        if isinstance(result, MedsegError):
+            problems += result.told
             continue
-        yield loaded
+        seen.append(result)
         if progress is not None:
             progress("fitting", done, len(cases))
     CohortError.raise_if(Code.COHORT_CASES, problems)
+    fitted = fit_to(config, seen)
+    cache.put(key, {}, fitted.to_json())
+    return fitted
 
 
-def _prepare_one(
-    experiment: Experiment, case: Case, preprocessing: Preprocessing, fitted: Fitted, cache: PreparedCache
-) -> tuple[PreparedCase, set[int]]:
-    recipe = {
-        "preprocessing": experiment.preprocessing.model_dump(mode="json"),
-        "fitted": fitted.to_json(),
-        "labels": experiment.labels,
-        "missing": experiment.data.missing_structures,
-        "not_contoured": sorted(case.not_contoured),
-        "reading": case.reading.model_dump(mode="json"),
-    }
-    key = cache.key(case, json.dumps(recipe, sort_keys=True))
-    arrays = cache.get(key)
-    if arrays is None:
+class _Recipe:
+    """How one case is made ready, as a key of the cache and as work."""
+
+    def __init__(self, experiment: Experiment, fitted: Fitted) -> None:
+        self._experiment = experiment
+        self._preprocessing = Preprocessing(experiment.preprocessing, fitted)
+        self._told = {
+            "preprocessing": experiment.preprocessing.model_dump(mode="json"),
+            "fitted": fitted.to_json(),
+            "labels": experiment.labels,
+            "missing": experiment.data.missing_structures,
+        }
+
+    def __call__(self, case: Case, cache: PreparedCache) -> tuple[PreparedCase, set[int]]:
+        """The case in the cache, and the classes in its reference."""
+        told = {
+            **self._told,
+            "not_contoured": sorted(case.not_contoured),
+            "reading": case.reading.model_dump(mode="json"),
+        }
+        key = cache.key(case, json.dumps(told, sort_keys=True))
+        meta = cache.meta(key) if cache.get(key) is not None else None
+        if meta is None:
+            arrays, meta = self._made(case)
+            cache.put(key, arrays, meta)
+        return PreparedCase(case.id, key, tuple(meta["known"])), set(meta["present"])
+
+    def _made(self, case: Case) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        experiment = self._experiment
         loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
         if loaded.label is None:
             raise CohortError(
@@ -145,17 +189,15 @@ def _prepare_one(
                 f"case {case.id}: no reference label, training needs one: add it, or remove the case",
             )
         try:
-            prepared = preprocessing(loaded.images, loaded.label)
+            prepared = self._preprocessing(loaded.images, loaded.label)
         except VolumeError as error:
             raise error.about(f"case {case.id}") from error
         present = np.bincount(loaded.label.array.ravel(), minlength=experiment.class_count) > 0
-        arrays = {
-            "image": prepared.image.numpy(),
-            "label": np.zeros(0) if prepared.label is None else prepared.label.numpy(),
-            "affine": prepared.geometry.affine,
-            "known": np.array(loaded.known),
-            "present": present,
+        label = np.zeros((0, 0, 0), np.uint8) if prepared.label is None else prepared.label.numpy()
+        foreground = ForegroundIndex.build(label).to_array()
+        meta = {
+            "affine": prepared.geometry.affine.tolist(),
+            "known": [bool(value) for value in loaded.known],
+            "present": np.flatnonzero(present).tolist(),
         }
-        cache.put(key, arrays)
-    known = tuple(bool(value) for value in arrays["known"])
-    return PreparedCase(case.id, key, known), set(np.flatnonzero(arrays["present"]).tolist())
+        return {"image": prepared.image.numpy(), "label": label, "foreground": foreground}, meta

@@ -130,11 +130,14 @@ def find_runs(runs: Path = Path("runs")) -> list[RunFolder]:
 
 
 def fingerprint(experiment: Experiment, case_keys: Iterable[str]) -> str:
-    """Hash of what decides the weights: configuration (but not the machine's part of it) and data."""
+    """Hash of what decides the weights: configuration (but not the machine's part of it) and data.
+
+    The model that a training starts from counts by its content: its hash is one of the keys.
+    """
     settings = experiment.model_dump(
         mode="json", exclude={"description": True, "inference": True, "evaluation": True}
     )
-    for key in ("device", "workers", "checkpoint_minutes"):
+    for key in ("device", "devices", "compile", "workers", "checkpoint_minutes", "init_from"):
         settings["training"].pop(key)
     text = json.dumps([settings, sorted(case_keys)], sort_keys=True)
     return sha256(text.encode()).hexdigest()

@@ -1,12 +1,17 @@
-"""How far a training is, and the learning rate there."""
+"""How far a training is, how fast it goes, and the learning rate there."""
 
 import math
+import time
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from medseg.config.training import TrainingConfig
 
 _CLOCK_TOLERANCE = 0.1
+_RECENT_STEPS = 50
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,46 @@ def learning_rate(config: TrainingConfig, fraction: float) -> float:
         case _:
             assert_never(config.schedule)
     return config.learning_rate * max(factor, 1e-3)
+
+
+@dataclass(frozen=True)
+class Pace:
+    waiting: float
+    """Share of the time that was spent waiting for data."""
+    steps_per_second: float
+
+
+class Clock:
+    """Seconds of training over all starts; and the pace of the last steps, validations left out.
+
+    The first step, when the processes that load data start, does not count as long as there are others.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Args: seconds: of the starts before."""
+        self._before = seconds
+        self._start = time.perf_counter()
+        self._began = self._start
+        self._waited = 0.0
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT_STEPS)
+        self._steps = 0
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.perf_counter() - self._start
+
+    def wait_for(self, items: Iterator[_Item]) -> _Item:
+        """The next one; a step begins with it."""
+        self._began = time.perf_counter()
+        item = next(items)
+        self._waited = time.perf_counter() - self._began
+        return item
+
+    def stepped(self) -> Pace:
+        """A step ends: the pace of the last ones."""
+        if self._steps == 1:
+            self._recent.clear()
+        self._steps += 1
+        self._recent.append((self._waited, time.perf_counter() - self._began))
+        waited, took = (sum(column) for column in zip(*self._recent, strict=True))
+        return Pace(waited / max(1e-9, took), len(self._recent) / max(1e-9, took))

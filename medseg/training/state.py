@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from medseg.errors import Code, ModelFileError
-from medseg.modelfile import checksum
+from medseg.modelweights import checksum
 from medseg.training.ema import EMA
+from medseg.training.optimizer import FROZEN
 
 _FORMAT = "2"
 
@@ -41,11 +42,22 @@ class Learner:
     network: nn.Module
     optimizer: Optimizer
     ema: EMA | None
+    frozen: tuple[nn.Module, ...] = ()
+    """Parts of the network that do not learn, or not yet."""
 
     @property
     def evaluated(self) -> nn.Module:
         """The network that validates and is kept."""
         return self.ema.shadow if self.ema else self.network
+
+    def begin_step(self, rate: float, *, frozen: bool) -> None:
+        """Training mode and learning rate; 0 for the part that waits while ``frozen``."""
+        self.network.train()
+        if frozen:
+            for module in self.frozen:
+                module.eval()
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.0 if frozen and group.get(FROZEN) else rate
 
 
 def pack(learner: Learner, progress: Progress, fingerprint: str) -> bytes:
@@ -126,6 +138,6 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def seed_step(seed: int, step: int) -> None:
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
     """Dropout and the like draw from the step's own seed, so that a resumed run draws the same."""
-    torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+    torch.manual_seed((seed * 1_000_003 + step + rank * 7_919_000_003) % 2**63)

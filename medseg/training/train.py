@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,20 +11,24 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from medseg.allocator import keep_freed_memory
 from medseg.config import Experiment
 from medseg.data import PreparedCache, Split, find_cases, split_cases
 from medseg.inference.device import choose_device, choose_precision, describe_device
 from medseg.modelfile import ModelFile, save_model
 from medseg.models import build_network
-from medseg.training.allocator import keep_freed_memory
+from medseg.training.compiling import compiled_where_it_pays
 from medseg.training.dataset import PatchDataset
 from medseg.training.ema import EMA
-from medseg.training.fit import Job, build_optimizer, fit
+from medseg.training.first_weights import open_first_model, take_weights, tell_misfits
+from medseg.training.fit import Job, fit
 from medseg.training.log import Listener, Plan, Silent
+from medseg.training.optimizer import build_optimizer, frozen_modules
 from medseg.training.prepare import PreparedCase, PreparedCohort, prepare_cohort
 from medseg.training.run_folder import RunFolder, fingerprint, provenance
 from medseg.training.schedule import Budget
 from medseg.training.state import Learner, Progress
+from medseg.training.team import Team, start_team
 
 _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -44,10 +49,12 @@ def train(
     resume: bool = False,
     listener: Listener | None = None,
     command: str = "",
+    team: Team | None = None,
 ) -> Trained:
     """Train ``experiment`` into ``run``: model.safetensors, checkpoints, metrics, manifest.
 
-    ``resume`` goes on from the last whole checkpoint, or starts where there is none yet.
+    ``resume`` goes on from the last whole checkpoint, or starts where there is none yet. ``team``: processes
+    that were started before; they are started here where it is unset and the configuration asks for several.
 
     Raises:
         CohortError: cases that cannot be used, all of them.
@@ -56,66 +63,102 @@ def train(
         EnvironmentProblem: another process trains into ``run``; the disk is full; a worker was killed.
         Interrupted: a signal came; go on with ``resume``.
     """
-    with run.lock():
-        run.require_usable(resume=resume)
-        run.sweep()
-        return _train(experiment, run, resume, listener or Silent(), command)
+    team = team or build_team(experiment)
+    with run.lock() if team.leads else nullcontext():
+        return _train(experiment, run, resume, listener or Silent(), command, team)
 
 
-def _train(experiment: Experiment, run: RunFolder, resume: bool, listener: Listener, command: str) -> Trained:
+def _train(
+    experiment: Experiment, run: RunFolder, resume: bool, listener: Listener, command: str, team: Team
+) -> Trained:
     simulating = partial(listener.preparing, "simulating")
-    cases = find_cases(experiment.data, tuple(experiment.labels), progress=simulating)
-    split = split_cases(cases, experiment.data)
     cache = PreparedCache()
-    cohort = prepare_cohort(experiment, split, cache, listener.preparing)
-    mark = fingerprint(experiment, [case.key for case in (*cohort.train, *cohort.validation)])
-    run.require_same(mark)
-    origin = {**provenance(), "fingerprint": mark}
-    record = {"command": command, **origin, "data": _cases_by_id(split, cohort)}
-    run.write_manifest({**record, "finished": False})
-    run.write_config(experiment)
-
-    fabric = build_fabric(experiment)
-    learner = build_learner(fabric, experiment)
+    with team.together(), team.leader_first():
+        if team.leads:
+            run.require_usable(resume=resume)
+            run.sweep()
+        first = open_first_model(experiment)
+        cases = find_cases(experiment.data, tuple(experiment.labels), progress=simulating)
+        split = split_cases(cases, experiment.data)
+        cohort = prepare_cohort(experiment, split, cache, listener.preparing)
+        keys = [case.key for case in (*cohort.train, *cohort.validation)]
+        mark = fingerprint(experiment, [*keys, first.mark()] if first else keys)
+        run.require_same(mark)
+        network = new_network(experiment)
+        taken = take_weights(network, experiment, first) if first else None
+        if first and team.leads:
+            tell_misfits(experiment, first, cohort.fitted.spacing_mm)
+        origin = {
+            **provenance(),
+            "fingerprint": mark,
+            **({"first_weights": taken.to_json()} if taken else {}),
+        }
+        record = {"command": command, **origin, "data": _cases_by_id(split, cohort)}
+        if team.leads:
+            run.write_manifest({**record, "finished": False})
+            run.write_config(experiment)
+    learner = build_learner(team.fabric, experiment, network)  # all of them together: outside the block
     progress = (run.checkpoints.restore(learner, mark) if resume else None) or Progress()
-    job = build_job(fabric, experiment, cohort, cache, run, {**origin, "data": _data_by_key(split, cohort)})
-    listener.started(describe(job, split, learner, fabric, progress))
-    progress = fit(fabric, job, learner, progress, listener)
+    job = build_job(team, experiment, cohort, cache, run, {**origin, "data": _data_by_key(split, cohort)})
+    plan = describe(job, split, learner, progress)
+    listener.started(replace(plan, first_weights=taken.line()) if taken else plan)
+    progress = fit(job, learner, progress, listener)
     result = {"step": progress.step, "best_step": progress.best_step, "validation_dice": progress.best_dice}
-    run.write_manifest({**record, "finished": True, "seconds": progress.seconds, "result": result})
+    if team.leads:
+        run.write_manifest({**record, "finished": True, "seconds": progress.seconds, "result": result})
     return Trained(run, split, progress)
 
 
+def build_team(experiment: Experiment) -> Team:
+    """The processes that train, one a device (``training.devices``); they run when this returns."""
+    config = experiment.training
+    return _team(experiment, config.devices)
+
+
 def build_fabric(experiment: Experiment) -> Fabric:
-    """Device and precision for training, by Lightning Fabric."""
+    """Device and precision for training in this process alone, by Lightning Fabric."""
+    return _team(experiment, 1).fabric
+
+
+def _team(experiment: Experiment, devices: int | str) -> Team:
     config = experiment.training
     device = choose_device(config.device)
-    precision: Any = _FABRIC_PRECISION[choose_precision(config.precision, device)]
+    precision = _FABRIC_PRECISION[choose_precision(config.precision, device)]
     torch.backends.cudnn.deterministic = True
     if device.type == "cpu":
         keep_freed_memory()
-    return Fabric(accelerator="gpu" if device.type == "cuda" else device.type, devices=1, precision=precision)
+    accelerator = "gpu" if device.type == "cuda" else device.type
+    return start_team(accelerator, precision, devices, config.batch_size)
 
 
-def build_learner(fabric: Fabric, experiment: Experiment) -> Learner:
-    """Network (its first weights drawn from ``training.seed``), optimiser and moving average."""
-    config = experiment.training
-    torch.manual_seed(config.seed)
+def new_network(experiment: Experiment) -> nn.Module:
+    """Its first weights are drawn from ``training.seed``."""
+    torch.manual_seed(experiment.training.seed)
     network: nn.Module = build_network(
         experiment.model,
         in_channels=experiment.channel_count,
         classes=experiment.class_count,
         patch_size=experiment.sampling.patch_size,
     )
+    return network
+
+
+def build_learner(fabric: Fabric, experiment: Experiment, network: nn.Module | None = None) -> Learner:
+    """Network (unset: a new one), optimiser and moving average."""
+    config = experiment.training
+    network = network or new_network(experiment)
     ema = EMA(network, config.ema) if config.ema else None
-    wrapped, optimizer = fabric.setup(network, build_optimizer(config, network))
+    optimizer = build_optimizer(experiment, network)
+    frozen = frozen_modules(experiment, network)
+    compiled = compiled_where_it_pays(network, config.compile, fabric.device)
+    wrapped, optimizer = fabric.setup(compiled, optimizer)
     if ema:
         ema.shadow.to(fabric.device)
-    return Learner(wrapped, optimizer, ema)
+    return Learner(wrapped, optimizer, ema, frozen)
 
 
 def build_job(
-    fabric: Fabric,
+    team: Team,
     experiment: Experiment,
     cohort: PreparedCohort,
     cache: PreparedCache,
@@ -138,26 +181,29 @@ def build_job(
         save_model(run.model, ModelFile(experiment, cohort.fitted.to_json(), told, weights))
 
     return Job(
+        team=team,
         dataset=PatchDataset(experiment, cohort.train, cache, cohort.fitted.spacing_mm),
         validation=cohort.validation,
         cache=cache,
         run=run,
         budget=budget,
         steps_per_epoch=steps_per_epoch,
-        workers=choose_workers(config.workers),
-        pin_memory=fabric.device.type == "cuda",
+        workers=choose_workers(config.workers, team.size),
+        pin_memory=team.fabric.device.type == "cuda",
         fingerprint=origin["fingerprint"],
+        frozen_steps=config.freeze_epochs * steps_per_epoch if config.freeze_epochs else None,
         keep=keep,
     )
 
 
-def choose_workers(wanted: int | str) -> int:
-    """``auto``: one process a core but the one that trains, at most 8."""
-    return int(wanted) if wanted != "auto" else min(8, max(1, (os.cpu_count() or 1) - 1))
+def choose_workers(wanted: int | str, trainers: int = 1) -> int:
+    """Of each trainer. ``auto``: together one process a core but those that train, at most 8 each."""
+    return int(wanted) if wanted != "auto" else min(8, max(1, (os.cpu_count() or 1) // trainers - 1))
 
 
-def describe(job: Job, split: Split, learner: Learner, fabric: Fabric, progress: Progress) -> Plan:
-    experiment = job.dataset.experiment
+def describe(job: Job, split: Split, learner: Learner, progress: Progress) -> Plan:
+    experiment, fabric = job.dataset.experiment, job.team.fabric
+    several = f"{job.team.size} x " if job.team.size > 1 else ""
     return Plan(
         name=experiment.name,
         train_cases=len(split.train),
@@ -167,7 +213,7 @@ def describe(job: Job, split: Split, learner: Learner, fabric: Fabric, progress:
         spacing_mm=job.dataset.spacing_mm,
         patch_size=experiment.sampling.patch_size,
         parameters=sum(parameter.numel() for parameter in learner.network.parameters()),
-        device=describe_device(fabric.device),
+        device=several + describe_device(fabric.device),
         precision=choose_precision(experiment.training.precision, fabric.device),
         steps=job.budget.steps,
         seconds=job.budget.seconds,

@@ -1,7 +1,15 @@
 """Preprocessing, augmentation and patches, on TorchIO."""
 
 from medseg.transforms.augmentation import Augment, build_augmentation
-from medseg.transforms.fitting import Fitted, IntensityStatistics, fit_preprocessing
+from medseg.transforms.fitting import (
+    Fitted,
+    IntensityStatistics,
+    Seen,
+    fit_preprocessing,
+    fit_to,
+    look_at,
+    needs_cases,
+)
 from medseg.transforms.grid import AxisMap, axis_maps
 from medseg.transforms.preprocessing import Prepared, Preprocessing
 from medseg.transforms.randomness import seeded, single_thread, stable_seed
@@ -15,9 +23,13 @@ __all__ = [
     "IntensityStatistics",
     "Prepared",
     "Preprocessing",
+    "Seen",
     "axis_maps",
     "build_augmentation",
     "fit_preprocessing",
+    "fit_to",
+    "look_at",
+    "needs_cases",
     "sample_patch",
     "seeded",
     "single_thread",

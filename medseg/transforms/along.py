@@ -53,6 +53,20 @@ def along_each(
     return image
 
 
+def product_along(
+    image: Float32[Tensor, "C I J K"], matrix: Float64[np.ndarray, "n m"], axis: int
+) -> Float32[Tensor, "C i j k"]:
+    """``matrix`` along one axis of a patch, in one product and without copies."""
+    weights = torch.from_numpy(matrix.astype(np.float32))
+    channels, *shape = image.shape
+    if axis == 2:
+        return image @ weights.T
+    if axis == 1:
+        return torch.matmul(weights, image)
+    product = torch.matmul(weights, image.reshape(channels, shape[0], -1))
+    return product.reshape(channels, len(matrix), *shape[1:])
+
+
 def _growth(matrix: Float64[np.ndarray, "m n"] | None) -> float:
     return 1.0 if matrix is None else matrix.shape[0] / matrix.shape[1]
 
@@ -86,6 +100,17 @@ def _hat_integral(x: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """The integral of max(0, 1 - |u|) from -inf to ``x``."""
     x = np.clip(x, -1, 1)
     return np.where(x < 0, (1 + x) ** 2 / 2, 1 - (1 - x) ** 2 / 2)
+
+
+def planes_matrix(factors: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "n n"]:
+    """What multiplying planes of k-space along an axis does to the real image.
+
+    ``factors`` run from the lowest frequency to the highest. Fourier transform, product, and the real part of
+    the transform back are one circulant matrix.
+    """
+    column = np.fft.ifft(np.fft.ifftshift(factors)).real
+    index = np.arange(len(factors))
+    return np.asarray(column[(index[:, None] - index) % len(factors)], dtype=np.float64)
 
 
 def gaussian_matrix(size: int, std: float) -> Float64[np.ndarray, "n n"]:

@@ -13,9 +13,12 @@ from medseg.config.augmentation import (
     GammaAugmentation,
     NoiseAugmentation,
 )
-from medseg.transforms.along import along_each, gaussian_matrix, resampling_matrix
+from medseg.transforms.along import gaussian_matrix, product_along, resampling_matrix
 from medseg.transforms.base import IntensityChange
-from medseg.transforms.randomness import uniform
+from medseg.transforms.randomness import normal, uniform
+
+TINY = 1e-30
+"""Stands for 0 in a logarithm: vector instructions take a hundred times as long for 0 and what is near it."""
 
 
 class Noise(IntensityChange):
@@ -27,7 +30,7 @@ class Noise(IntensityChange):
 
     def change(self, image: tio.ScalarImage) -> Float32[Tensor, "C I J K"]:
         std = uniform(0, self.config.std)
-        return torch.randn(image.data.shape).mul_(std).add_(image.data)
+        return normal(image.data.shape).mul_(std).add_(image.data)
 
 
 class Blur(IntensityChange):
@@ -39,8 +42,11 @@ class Blur(IntensityChange):
 
     def change(self, image: tio.ScalarImage) -> Float32[Tensor, "C I J K"]:
         std_mm = uniform(0, self.config.std_mm)
-        sides = zip(image.spatial_shape, image.spacing, strict=True)
-        return along_each(image.data, [gaussian_matrix(n, std_mm / s) for n, s in sides])
+        changed: Tensor = image.data
+        for axis, (size, spacing) in enumerate(zip(image.spatial_shape, image.spacing, strict=True)):
+            if size > 1:
+                changed = product_along(changed, gaussian_matrix(size, std_mm / spacing), axis)
+        return changed
 
 
 class Gamma(IntensityChange):
@@ -56,8 +62,9 @@ class Gamma(IntensityChange):
             gamma = float(np.exp(uniform(-self.config.log_gamma, self.config.log_gamma)))
             low, high = (float(end) for end in torch.aminmax(channel))
             if high > low:
-                scaled = channel.sub(low).div_(high - low).clamp_(0, 1)
-                channel = scaled.pow_(gamma).mul_(high - low).add_(low)  # noqa: PLW2901
+                scaled = channel.sub(low).div_(high - low).clamp_(TINY, 1)
+                power = scaled.log_().mul_(gamma).clamp_(min=-80).exp_()  # a third of the time of pow
+                channel = power.mul_(high - low).add_(low)  # noqa: PLW2901
             changed.append(channel)
         return torch.stack(changed)
 
@@ -74,8 +81,8 @@ class BrightnessContrast(IntensityChange):
         for channel in image.data:
             contrast = uniform(1 - self.config.contrast, 1 + self.config.contrast)
             offset = uniform(-self.config.brightness, self.config.brightness)
-            mean = float(channel.mean(dtype=torch.float64))
-            changed.append(channel.mul(contrast).add_(mean * (1 - contrast) + offset))
+            mean = float(channel.mean())
+            changed.append(torch.add(torch.tensor(mean * (1 - contrast) + offset), channel, alpha=contrast))
         return torch.stack(changed)
 
 
@@ -99,6 +106,4 @@ class Anisotropy(IntensityChange):
         start = phase * factor
         down = resampling_matrix(size, thick, factor, start)
         up = resampling_matrix(thick, size, 1 / factor, -start / factor)
-        matrices: list[np.ndarray | None] = [None, None, None]
-        matrices[axis] = up @ down
-        return along_each(data, matrices)
+        return product_along(data, up @ down, axis)

@@ -22,17 +22,22 @@ from medseg.config.augmentation import (
     NoiseAugmentation,
     SpatialAugmentation,
     SpikeAugmentation,
+    TorchIOAugmentation,
 )
 from medseg.data.subject import IMAGE, LABEL
 from medseg.transforms.acquisition import BiasField, Ghosting, Motion, Spike
 from medseg.transforms.appearance import Anisotropy, Blur, BrightnessContrast, Gamma, Noise
+from medseg.transforms.base import IntensityChange, SubjectTransform
 from medseg.transforms.flip import KNOWN, Flip
 from medseg.transforms.patch import centre_crop, patch_subject
-from medseg.transforms.randomness import seeded, single_thread, stable_seed
-from medseg.transforms.spatial import FusedSpatial, spatial_margin
+from medseg.transforms.randomness import drawn, kept_generator, single_thread, stable_seed, start_generator
+from medseg.transforms.spatial import FusedSpatial, spatial_margin, warp_margin
+from medseg.transforms.stock import Stock
 
 Size = tuple[int, int, int]
 Spacing = tuple[float, float, float]
+Key = tuple[int, int, int]
+"""(seed, epoch, sample)."""
 
 
 EVERY_CLASS = torch.ones(256, dtype=torch.bool)
@@ -55,24 +60,32 @@ class Augment:
     it draws.
     """
 
-    def __init__(
-        self,
-        transforms: Sequence[tuple[str, tio.Transform]],
-        patch_size: Size,
-        spatial: Sequence[FusedSpatial],
-    ) -> None:
+    def __init__(self, transforms: Sequence[tuple[str, tio.Transform]], patch_size: Size) -> None:
         self.transforms = tuple(transforms)
         self.patch_size = patch_size
-        self._spatial = tuple(spatial)
         self._margins: dict[Spacing, Size] = {}
 
-    def margin(self, spacing_mm: Spacing) -> Size:
-        """Voxels of context wanted on each side of the patch, so that turning it does not show its edges."""
-        if spacing_mm not in self._margins:
-            found = [spatial_margin(t.config, self.patch_size, spacing_mm) for t in self._spatial]
-            i, j, k = (max(sides) for sides in zip((0, 0, 0), *found, strict=True))
-            self._margins[spacing_mm] = (i, j, k)
-        return self._margins[spacing_mm]
+    def margin(self, spacing_mm: Spacing, key: Key | None = None) -> Size:
+        """Voxels of context wanted on each side of the patch, so that turning it does not show its edges.
+
+        Args:
+            key: (seed, epoch, sample), for what is drawn there; else what the largest draws reach.
+        """
+        for name, transform in self.transforms:
+            if isinstance(transform, FusedSpatial):  # the first one cuts the patch to its size
+                return self._drawn_margin(name, transform, spacing_mm, key)
+        return 0, 0, 0
+
+    def _drawn_margin(self, name: str, transform: FusedSpatial, spacing_mm: Spacing, key: Key | None) -> Size:
+        if key is None:
+            if spacing_mm not in self._margins:
+                self._margins[spacing_mm] = spatial_margin(transform.config, self.patch_size, spacing_mm)
+            return self._margins[spacing_mm]
+        with kept_generator():
+            start_generator(stable_seed(*key, name))
+            if not drawn(transform):
+                return 0, 0, 0
+            return warp_margin(transform.draw(spacing_mm), self.patch_size)
 
     def __call__(
         self,
@@ -80,10 +93,12 @@ class Augment:
         label: UInt8[Tensor, "I J K"],
         spacing_mm: Spacing,
         *,
-        key: tuple[int, int, int],
+        key: Key,
         known: Bool[Tensor, "L"] = EVERY_CLASS,
     ) -> Patch:
         """A patch with its margin in, one of ``patch_size`` out; the tensors that come in stay as they are.
+
+        The margin is that of ``key``, or larger: what comes out is the same.
 
         Args:
             key: (seed, epoch, sample).
@@ -94,10 +109,10 @@ class Augment:
         """
         subject = patch_subject(image, label, spacing_mm)
         subject[KNOWN] = known
-        with single_thread():
+        with single_thread(), kept_generator():
             for name, transform in self.transforms:
-                with seeded(stable_seed(*key, name)):
-                    subject = transform(subject)
+                start_generator(stable_seed(*key, name))
+                subject = _apply(transform, subject)
         subject = centre_crop(subject, self.patch_size)
         return Patch(subject[IMAGE].data.contiguous(), subject[LABEL].data[0].contiguous(), subject[KNOWN])
 
@@ -116,11 +131,17 @@ def build_augmentation(
     for config in configs:
         transforms.append((f"{config.kind}/{seen[config.kind]}", _build(config, pairs, patch_size)))
         seen[config.kind] += 1
-    spatial = [transform for _, transform in transforms if isinstance(transform, FusedSpatial)]
-    return Augment(transforms, patch_size, spatial)
+    return Augment(transforms, patch_size)
 
 
-def _build(  # noqa: PLR0911 - one return a kind
+def _apply(transform: tio.Transform, subject: tio.Subject) -> tio.Subject:
+    """As calling it; transforms of ours without the history that TorchIO writes and without its checks."""
+    if isinstance(transform, SubjectTransform | IntensityChange):
+        return transform.apply_transform(subject) if drawn(transform) else subject
+    return transform(subject)
+
+
+def _build(  # noqa: PLR0911, PLR0912 - one return a kind
     config: Augmentation, pairs: Sequence[tuple[int, int]], patch_size: Size
 ) -> tio.Transform:
     match config:
@@ -146,5 +167,7 @@ def _build(  # noqa: PLR0911 - one return a kind
             return Spike(config)
         case AnisotropyAugmentation():
             return Anisotropy(config)
+        case TorchIOAugmentation():
+            return Stock(config)
         case _:
             assert_never(config)

@@ -1,7 +1,7 @@
 """What preprocessing learns from the training patients, and keeps in the model file."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,23 +75,48 @@ def fit_preprocessing(config: PreprocessingConfig, cases: Iterable[LoadedCase]) 
     Raises:
         CohortError: when there is no case, or no voxel inside a label to fit to.
     """
-    fits_intensity = any(isinstance(channel, FittedIntensity) for channel in config.intensity)
-    if config.spacing_mm is not None and not fits_intensity:
+    if not needs_cases(config):
+        return fit_to(config, ())
+    return fit_to(config, [look_at(config, loaded) for loaded in cases])
+
+
+def needs_cases(config: PreprocessingConfig) -> bool:
+    """Whether there is anything to learn."""
+    return config.spacing_mm is None or _fits_intensity(config)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What is learned from one case."""
+
+    spacing_mm: Spacing
+    sample: Float32[np.ndarray, "C _"] | None
+
+
+def look_at(config: PreprocessingConfig, loaded: LoadedCase) -> Seen:
+    """What :func:`fit_to` wants of a case; little of it, so that the case can be let go."""
+    sample = _sample(loaded) if _fits_intensity(config) else None
+    return Seen(canonical_spacing_mm(loaded.images[0].geometry), sample)
+
+
+def fit_to(config: PreprocessingConfig, seen: Sequence[Seen]) -> Fitted:
+    """From all training cases, in their order. As :func:`fit_preprocessing`."""
+    if not needs_cases(config) and config.spacing_mm is not None:
         return Fitted(config.spacing_mm)
-    spacings: list[Spacing] = []
-    samples: list[Float32[np.ndarray, "C _"]] = []
-    for loaded in cases:
-        spacings.append(canonical_spacing_mm(loaded.images[0].geometry))
-        if fits_intensity:
-            samples.append(_sample(loaded))
-    if not spacings:
+    if not seen:
         raise CohortError(
             Code.TOO_FEW_CASES,
             "no training case to fit preprocessing to: look at data.cohort and data.held_out",
         )
-    right, anterior, superior = (float(np.round(s, 6)) for s in np.median(np.array(spacings), axis=0))
+    spacings = np.array([case.spacing_mm for case in seen])
+    right, anterior, superior = (float(np.round(s, 6)) for s in np.median(spacings, axis=0))
     spacing = (right, anterior, superior) if config.spacing_mm is None else config.spacing_mm
-    return Fitted(spacing, _statistics_of(samples) if fits_intensity else None)
+    samples = [case.sample for case in seen if case.sample is not None]
+    return Fitted(spacing, _statistics_of(samples) if _fits_intensity(config) else None)
+
+
+def _fits_intensity(config: PreprocessingConfig) -> bool:
+    return any(isinstance(channel, FittedIntensity) for channel in config.intensity)
 
 
 def _sample(loaded: LoadedCase) -> Float32[np.ndarray, "C _"]:

@@ -56,4 +56,5 @@ def swap_classes(label: UInt8[Tensor, "*shape"], pairs: Sequence[tuple[int, int]
     table = np.arange(256, dtype=np.uint8)
     for left, right in pairs:
         table[left], table[right] = right, left
-    return torch.from_numpy(table[label.numpy()])
+    values = bytearray(label.numpy().tobytes().translate(table.tobytes()))
+    return torch.frombuffer(values, dtype=torch.uint8).reshape(label.shape)

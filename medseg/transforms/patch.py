@@ -38,7 +38,7 @@ def centre_crop(subject: tio.Subject, size: Size) -> tio.Subject:
     Raises:
         UsageError: when the subject is smaller.
     """
-    shape = subject.spatial_shape
+    shape = subject[IMAGE].spatial_shape
     if tuple(shape) == tuple(size):
         return subject
     before = [(n - m) // 2 for n, m in zip(shape, size, strict=True)]
@@ -47,7 +47,8 @@ def centre_crop(subject: tio.Subject, size: Size) -> tio.Subject:
             Code.CALL, f"patch of {tuple(shape)} voxels: at least the patch size {tuple(size)} is needed"
         )
     i, j, k = (slice(b, b + m) for b, m in zip(before, size, strict=True))
+    affine = centred_affine(size, subject[IMAGE].spacing)
     for image in subject.get_images(intensity_only=False):
         image.set_data(image.data[:, i, j, k])
-        image.affine = centred_affine(size, image.spacing)
+        image.affine = affine
     return subject

@@ -1,10 +1,16 @@
 """Draws that depend on nothing but what they are for."""
 
 import hashlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+import torchio as tio
+from jaxtyping import Float32, Int32
+from torch import Tensor
+
+_LOW = 0xFFFF
 
 
 def stable_seed(*parts: int | str) -> int:
@@ -14,15 +20,27 @@ def stable_seed(*parts: int | str) -> int:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's CPU generator, which TorchIO draws from, starts at ``seed``; afterwards it is as before."""
+def kept_generator() -> Iterator[None]:
+    """Torch's CPU generator, which TorchIO draws from, is afterwards as before."""
     generator = torch.default_generator
     before = generator.get_state()
-    generator.manual_seed(seed)
     try:
         yield
     finally:
         generator.set_state(before)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's CPU generator starts at ``seed``; afterwards it is as before."""
+    with kept_generator():
+        start_generator(seed)
+        yield
+
+
+def start_generator(seed: int) -> None:
+    """Torch's CPU generator, from here on."""
+    torch.default_generator.manual_seed(seed)
 
 
 @contextmanager
@@ -43,6 +61,37 @@ def uniform(low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand((), dtype=torch.float64))
 
 
+def drawn(transform: tio.Transform) -> bool:
+    """Whether ``transform`` is applied: the draw that TorchIO makes when a transform is called."""
+    return bool(torch.rand(1).item() <= transform.probability)
+
+
 def chance(p: float) -> bool:
     """True with probability ``p``."""
     return float(torch.rand((), dtype=torch.float64)) < p
+
+
+def normal(shape: Sequence[int]) -> Float32[Tensor, "..."]:
+    """Standard normal numbers (Box and Muller 1958), from a seed drawn from torch's CPU generator.
+
+    Pairs come from 32 bits that are a hash of their place and of the seed: vector instructions make them, in
+    a fourth of the time of torch's own generator. The largest is 4.7.
+    """
+    count = math.prod(shape)
+    seeds = torch.randint(-(2**31), 2**31, (2,), dtype=torch.int64).to(torch.int32)
+    bits = _hashed(torch.arange(-(-count // 2), dtype=torch.int32), seeds)
+    radius = (bits & _LOW).add_(1).float().mul_(2**-16).log_().mul_(-2).sqrt_()
+    angle = bits.bitwise_right_shift_(16).float().mul_(2 * math.pi / 2**16)
+    return torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)])[:count].reshape(tuple(shape))
+
+
+def _hashed(bits: Int32[Tensor, " n"], seeds: Int32[Tensor, "2"]) -> Int32[Tensor, " n"]:
+    """Each bit of the place and the seeds changes about half of those that come out (Wellons' lowbias32)."""
+    scratch = torch.empty_like(bits)
+    rounds = ((seeds[0], 16, 0x7FEB352D), (seeds[1], 15, 0x846CA68B - 2**32), (torch.tensor(0), 16, 1))
+    for seed, shift, factor in rounds:
+        bits.bitwise_xor_(seed)
+        torch.bitwise_right_shift(bits, shift, out=scratch)
+        bits.bitwise_xor_(scratch.bitwise_and_(2 ** (32 - shift) - 1))  # negative shifts bring ones
+        bits.mul_(factor)
+    return bits

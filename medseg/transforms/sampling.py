@@ -42,6 +42,20 @@ class ForegroundIndex:
             voxels.append(found.astype(np.int32))
         return cls(tuple(classes), tuple(voxels))
 
+    def to_array(self) -> Int32[np.ndarray, "_ 4"]:
+        """A row a voxel: its class and its position."""
+        rows = [
+            np.insert(found, 0, index, axis=1) for index, found in zip(self.classes, self.voxels, strict=True)
+        ]
+        return np.concatenate([np.empty((0, 4), np.int32), *rows], dtype=np.int32)
+
+    @classmethod
+    def from_array(cls, rows: Int32[np.ndarray, "_ 4"]) -> "ForegroundIndex":
+        """The inverse of :meth:`to_array`."""
+        classes, starts = np.unique(rows[:, 0], return_index=True)
+        voxels = np.split(np.ascontiguousarray(rows[:, 1:]), starts[1:]) if len(classes) else []
+        return cls(tuple(int(index) for index in classes), tuple(voxels))
+
 
 def sample_patch(
     image: Float32[np.ndarray, "C I J K"],

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
 from medseg.config.augmentation import Elastic, SpatialAugmentation
+from medseg.data.subject import IMAGE
 from medseg.transforms.base import SubjectTransform
 from medseg.transforms.patch import centre_crop, centred_affine
 from medseg.transforms.randomness import chance, uniform
@@ -37,19 +38,24 @@ class FusedSpatial(SubjectTransform):
         self.patch_size = patch_size
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
-        if not chance(self.config.p):
-            return centre_crop(subject, self.patch_size)
-        first = subject.get_first_image()
+        first = subject[IMAGE]
         spacing = first.spacing
-        warp = draw_warp(self.config, self.patch_size, spacing)
+        warp = self.draw(spacing)
+        if warp is None:
+            return centre_crop(subject, self.patch_size)
         coordinates = warp_coordinates(warp, first.spatial_shape, self.patch_size)
+        affine = centred_affine(self.patch_size, spacing)
         for image in self.get_images(subject):
             if isinstance(image, tio.LabelMap):
                 image.set_data(sample_label(image.data[0], coordinates)[None])
             else:
                 image.set_data(sample_image(image.data, coordinates))
-            image.affine = centred_affine(self.patch_size, spacing)
+            image.affine = affine
         return subject
+
+    def draw(self, spacing_mm: Sequence[float]) -> Warp | None:
+        """From torch's generator: what happens to a patch, or None when nothing does."""
+        return draw_warp(self.config, self.patch_size, spacing_mm) if chance(self.config.p) else None
 
 
 def draw_warp(config: SpatialAugmentation, patch_size: Size, spacing_mm: Sequence[float]) -> Warp:
@@ -83,6 +89,20 @@ def spatial_margin(config: SpatialAugmentation, patch_size: Size, spacing_mm: Se
     if config.elastic is not None:
         reach = reach + _largest_bend_mm(config.elastic, patch_size, spacing)
     margin = np.minimum(np.ceil((reach - half) / spacing), np.ceil(LARGEST_MARGIN * size)) * free
+    i, j, k = (int(m) for m in margin)
+    return i, j, k
+
+
+def warp_margin(warp: Warp | None, patch_size: Size) -> Size:
+    """Voxels of context on each side that ``warp`` reaches, up to ``LARGEST_MARGIN`` of the patch."""
+    if warp is None:
+        return 0, 0, 0
+    size = np.array(patch_size)
+    half = (size - 1) / 2
+    reach = np.abs(warp.matrix) @ half + np.abs(warp.offset)
+    if warp.control is not None:  # between control points a B-spline stays within them
+        reach = reach + np.abs(warp.control).max(axis=(1, 2, 3))
+    margin = np.clip(np.ceil(reach - half + 0.01), 0, np.ceil(LARGEST_MARGIN * size)) * (size > 1)
     i, j, k = (int(m) for m in margin)
     return i, j, k
 

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 Size = tuple[int, int, int]
 
+MOST_COUNTED = 2**24
+"""Whole numbers up to here are exact as 32-bit floating-point numbers."""
+
 
 @dataclass(frozen=True, eq=False)
 class Warp:
@@ -73,17 +76,18 @@ def sample_image(
     image = image.contiguous()
     channels, slices, height, width = image.shape
     size = coordinates.shape[1:]
-    depth = coordinates[0].clamp(0, slices - 1)
-    first = depth.floor().clamp_(max=slices - 2)
+    depth = coordinates[0].clamp(0, float(np.nextafter(np.float32(slices - 1), np.float32(0))))
+    first = depth.floor()
     between = depth.sub_(first)
-    rows = first.mul_(height).add_(coordinates[1].clamp(0, height - 1.001))  # stay in the slice
     tall = (slices - 1) * height
-    grid = coordinates.new_empty((1, size[0] * size[1], size[2], 2))
-    _normalise(coordinates[2], width, grid[..., 0].view(size))
-    _normalise(rows, tall, grid[..., 1].view(size))
+    grid = coordinates.new_empty((2, *size))  # columns, then rows: no strided writing
+    _normalise(coordinates[2], width, grid[0])
+    rows = torch.clamp(coordinates[1], 0, height - 1.001, out=grid[1])  # stay in the slice
+    _normalise(rows.add_(first, alpha=height), tall, rows)
     slab = height * width
     pairs = image.as_strided((channels, 2, tall, width), (slices * slab, slab, width, 1))
-    sampled = _grid_sample(pairs, grid.expand(channels, -1, -1, -1)).reshape(channels, 2, *size)
+    places = grid.reshape(1, 2, size[0] * size[1], size[2]).permute(0, 2, 3, 1)
+    sampled = _grid_sample(pairs, places.expand(channels, -1, -1, -1)).reshape(channels, 2, *size)
     return torch.lerp(sampled[:, 0], sampled[:, 1], between)
 
 
@@ -96,8 +100,7 @@ def _sample_plainly(image: Tensor, coordinates: Tensor) -> Tensor:
 
 def _normalise(index: Tensor, size: int, out: Tensor) -> None:
     """Indices as torch's grid_sample counts them: the outer edges of the voxels lie at -1 and 1."""
-    torch.mul(index, 2 / size, out=out)
-    out += 1 / size - 1
+    torch.add(torch.tensor(1 / size - 1), index, alpha=2 / size, out=out)
 
 
 def _grid_sample(image: Tensor, grid: Tensor) -> Tensor:
@@ -108,8 +111,15 @@ def sample_label(
     label: UInt8[Tensor, "I J K"], coordinates: Float32[Tensor, "3 i j k"]
 ) -> UInt8[Tensor, "i j k"]:
     """The class of the voxel nearest to each of ``coordinates``; beyond its ends the label goes on."""
-    i, j, k = (
-        coordinates[axis].round().clamp_(0, size - 1).to(torch.int64) for axis, size in enumerate(label.shape)
-    )
-    flat = i.mul_(label.shape[1]).add_(j).mul_(label.shape[2]).add_(k)
-    return torch.take(label, flat)
+    slices, height, width = label.shape
+    if label.numel() > MOST_COUNTED:
+        i, j, k = (
+            coordinates[axis].round().clamp_(0, n - 1).to(torch.int64) for axis, n in enumerate(label.shape)
+        )
+        return torch.take(label, i.mul_(height).add_(j).mul_(width).add_(k))
+    place = coordinates[0].round().clamp_(0, slices - 1)
+    nearest = coordinates[1].round().clamp_(0, height - 1)
+    place.mul_(height).add_(nearest)
+    torch.round(coordinates[2], out=nearest).clamp_(0, width - 1)
+    place.mul_(width).add_(nearest)
+    return torch.take(label, place.to(torch.int64))

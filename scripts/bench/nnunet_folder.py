@@ -14,6 +14,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
+from medseg.config import Experiment
 from medseg.config.model import UNetConfig
 from medseg.modelfile import ModelFile
 from medseg.models.layout import plan_layout
@@ -42,6 +43,19 @@ def write_nnunet_folder(folder: Path, model: ModelFile) -> Path:
     return nnunet.write_folder(
         folder, plans, {**nnunet.dataset(), "labels": labels}, nnunet.checkpoint(weights, None)
     )
+
+
+def plan_of(experiment: Experiment, batch_size: int) -> dict[str, Any]:
+    """``plans.json`` for training the network of ``experiment`` with nnU-Net's own trainer."""
+    network, patch = experiment.model, experiment.sampling.patch_size
+    if not isinstance(network, UNetConfig):
+        raise SystemExit(f"nnU-Net has no {network.kind}: give a U-Net")
+    plans = nnunet.plans(
+        _architecture(network, patch), (0, 1, 2), (1.0, 1.0, 1.0), patch[::-1], ("ZScoreNormalization",)
+    )
+    told = {"batch_size": batch_size, "batch_dice": False, "data_identifier": "bench"}
+    configuration = {**plans["configurations"]["fullres"], **told}
+    return {**plans, "dataset_name": "Dataset998_Bench", "configurations": {"3d_fullres": configuration}}
 
 
 def _unet(model: ModelFile) -> UNetConfig:

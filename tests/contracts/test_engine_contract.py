@@ -52,15 +52,17 @@ def named(network: nn.Module) -> str:
 
 
 def int8(network: nn.Module, patch: Patch) -> Engine:
-    return OpenVINOEngine(network, "int8", ranges=calibrate(network, [windows(patch, 2)]), key=named(network))
+    return OpenVINOEngine(
+        lambda: network, "int8", ranges=calibrate(network, [windows(patch, 2)]), key=named(network)
+    )
 
 
 def openvino(network: nn.Module, _patch: Patch) -> Engine:
-    return OpenVINOEngine(network, key=named(network))
+    return OpenVINOEngine(lambda: network, key=named(network))
 
 
 def frugal(network: nn.Module, _patch: Patch) -> Engine:
-    return OpenVINOEngine(network, key=named(network), frugal=True)
+    return OpenVINOEngine(lambda: network, key=named(network), frugal=True)
 
 
 ENGINES: dict[str, tuple[Build, float]] = {

@@ -96,7 +96,7 @@ class Bessel(nn.Module):
 def test_what_openvino_cannot_run_pytorch_does(
     oracle: ModelFile, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "load_networks", lambda _model: (Bessel().eval(),))
+    monkeypatch.setattr(engines, "load_network", lambda _model, _member: Bessel().eval())
     with caplog.at_level(logging.WARNING):  # which OpenVINO's converter would raise to errors
         (engine,) = build_engines(oracle, choose_engine("auto", "cpu", "fp32"), (8, 8, 8))
     assert isinstance(engine, TorchEngine)

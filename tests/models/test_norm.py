@@ -24,7 +24,7 @@ def case(shape: tuple[int, ...], offset: float) -> tuple[Tensor, Tensor, Instanc
 @pytest.mark.parametrize("shape", [(2, 16, 32, 24, 20), (3, 8, 40, 30)])
 def test_values_and_gradients_are_those_of_double_precision(shape: tuple[int, ...], offset: float) -> None:
     x, grad, layer = case(shape, offset)
-    assert norm._takes_fast_path(x)
+    assert norm.is_plain_channels_last(x)
     y = layer(x)
     y.backward(grad)
     exact = [t.detach().double().contiguous().requires_grad_() for t in (x, layer.weight, layer.bias)]
@@ -58,13 +58,13 @@ def test_a_constant_region_gives_the_bias() -> None:
 def test_contiguous_input_goes_to_torch(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape)
     layer = InstanceNorm(shape[1])
-    assert not norm._takes_fast_path(x)
+    assert not norm.is_plain_channels_last(x)
     torch.testing.assert_close(layer(x), functional.instance_norm(x))
 
 
 def test_other_precisions_and_autocast_leave_the_fast_path() -> None:
     x = torch.randn(1, 4, 4, 4, 4).to(memory_format=torch.channels_last_3d)
-    assert norm._takes_fast_path(x)
-    assert not norm._takes_fast_path(x.bfloat16())
+    assert norm.is_plain_channels_last(x)
+    assert not norm.is_plain_channels_last(x.bfloat16())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not norm._takes_fast_path(x)
+        assert not norm.is_plain_channels_last(x)

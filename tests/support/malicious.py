@@ -86,7 +86,7 @@ def with_metadata(model: bytes, change: Callable[[dict[str, Any]], object], *, r
     """A real model file whose metadata are changed, and its checksum made to fit again."""
     from safetensors.torch import load, save
 
-    from medseg.modelfile import checksum
+    from medseg.modelweights import checksum
 
     length = int.from_bytes(model[:8], "little")
     told = json.loads(json.loads(model[8 : 8 + length])["__metadata__"]["medseg"])

@@ -32,6 +32,8 @@ from medseg.inference.device import choose_device
 from medseg.io import write_volume
 from medseg.modelfile import ModelFile, load_model, load_network, save_model
 from medseg.models import build_network
+from medseg.planning import Naming, look_at_cohort
+from medseg.shipped import read_card
 from medseg.training import RunFolder
 from medseg.training.prepare import PreparedCase, open_prepared, prepare_cohort
 from medseg.training.state import Learner, Progress, pack
@@ -180,6 +182,17 @@ def _foreign_network(_: Path) -> object:
     return model_settings(Architecture.model_validate(told), axes)
 
 
+def _mixed_labels(folder: Path) -> object:
+    for patient, value in enumerate((1, 1, 255)):
+        place = folder / "cohort" / f"p{patient}"
+        place.mkdir(parents=True)
+        label = np.zeros(GRID.shape, np.uint8)
+        label[2:5, 2:5, 2:5] = value
+        write_volume(Volume(np.zeros(GRID.shape, np.int16), GRID), place / "ct.nii.gz")
+        write_volume(Volume(label, GRID), place / "label.nii.gz")
+    return look_at_cohort(DataConfig(cohort=str(folder / "cohort")), Naming())
+
+
 def _too_many(folder: Path) -> object:
     return load_case(Case("p0", (folder / "ct.nii.gz",)), {f"s{n}": n for n in range(1, 300)})
 
@@ -230,6 +243,7 @@ OTHERS: dict[Code, Provoke] = {
     ),
     Code.CASE_ID: lambda folder: Case("../p0", (folder,)),
     Code.TOO_MANY_CLASSES: _too_many,
+    Code.MIXED_LABELS: _mixed_labels,
     Code.BLANK: _blank,
     Code.NO_MODEL_FILE: lambda folder: load_model(folder / "none.safetensors"),
     Code.MODEL_FOREIGN: lambda folder: load_model(written(folder, "a.pt", b"a pickle, perhaps")),
@@ -247,6 +261,7 @@ OTHERS: dict[Code, Provoke] = {
         ModelFile(experiment(folder), {}, {"who": {1, 2}}, {"a": torch.zeros(1)}),
     ),
     Code.MODEL_UNSUPPORTED: _foreign_network,
+    Code.NO_CARD: lambda folder: read_card(folder / "none.json"),
     Code.NO_CHECKPOINT: _no_checkpoint,
     Code.CHECKPOINT_DAMAGED: lambda folder: _checkpoint(folder, lambda data: data[:-4], "mark"),
     Code.CHECKPOINT_OTHER: lambda folder: _checkpoint(folder, lambda data: data, "another"),

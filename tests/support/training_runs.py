@@ -18,7 +18,7 @@ from medseg.config import Experiment, parse_experiment
 from medseg.modelfile import load_model
 from medseg.training import RunFolder
 
-CLOCK = ("seconds", "waiting", "log_bytes")
+CLOCK = ("seconds", "waiting", "steps_per_second", "log_bytes")
 """What tells of time, or follows from its digits; all else repeats bit for bit."""
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from medseg.allocator import keep_freed_memory
 from medseg.errors import Code, ModelFileError, UsageError
 from medseg.training import RunFolder, find_runs, new_run_folder
-from medseg.training.allocator import keep_freed_memory
 from medseg.training.run_folder import provenance
 
 

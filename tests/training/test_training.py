@@ -87,7 +87,7 @@ def test_gradient_accumulation_equals_the_joint_batch(tiny_cohort: Path, tmp_pat
         train(plain, run)
         runs.append(weights(run))
     for name, value in runs[0].items():
-        torch.testing.assert_close(value, runs[1][name], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(value, runs[1][name], atol=1e-4, rtol=1e-3)
 
 
 def test_patience_stops_early(tiny_cohort: Path, tmp_path: Path) -> None:

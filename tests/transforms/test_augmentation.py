@@ -208,3 +208,35 @@ def test_margin_is_asked_for_by_the_spatial_transform():
     config = SpatialAugmentation(kind="spatial", p=1, rotation_deg=10)
     augment = build_augmentation([config], pairs=[], patch_size=(32, 32, 1))
     assert augment.margin(SPACING)[2] == 0 and 0 < augment.margin(SPACING)[0] <= 8
+
+
+def test_the_margin_of_a_sample_is_enough_for_it_and_no_more():
+    """A patch cut with the margin of its own draw comes out as one cut with far more around it."""
+    config = SpatialAugmentation(
+        kind="spatial",
+        p=0.6,
+        rotation_deg=20,
+        scale=0.1,
+        shear=0.05,
+        shift_mm=2,
+        elastic={"points": 5, "max_mm": 1},
+    )
+    size = (32, 30, 24)
+    augment = build_augmentation([config, PARSE({"kind": "flip"})], pairs=[], patch_size=size)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn((1, 80, 80, 80), generator=generator)
+    label = torch.randint(0, 4, (80, 80, 80), generator=generator, dtype=torch.uint8)
+    largest, margins = augment.margin(SPACING), []
+
+    def cut(margin):
+        sides = [slice(40 - n // 2 - m, 40 - n // 2 + n + m) for n, m in zip(size, margin, strict=True)]
+        return augment(image[(slice(None), *sides)], label[tuple(sides)], SPACING, key=(0, 0, sample))
+
+    for sample in range(12):
+        margins.append(augment.margin(SPACING, (0, 0, sample)))
+        assert all(m <= n for m, n in zip(margins[-1], largest, strict=True))
+        few, many = cut(margins[-1]), cut(largest)
+        assert torch.allclose(few.image, many.image, atol=0.02)
+        assert (few.label == many.label).float().mean() > 0.999
+    assert 2 <= margins.count((0, 0, 0)) <= 9 and len(set(margins)) > 3
+    assert augment.margin(SPACING, (0, 0, 3)) == margins[3]  # the same whenever it is asked

@@ -123,3 +123,14 @@ def test_index_is_bounded_and_the_same_each_time():
     assert len(first.voxels[0]) == 100 and np.array_equal(first.voxels[0], again.voxels[0])
     assert np.ptp(first.voxels[0], axis=0).min() > 20
     assert ForegroundIndex.build(np.zeros((4, 4, 4), np.uint8)).classes == ()
+
+
+def test_index_there_and_back():
+    _, label = case()
+    for one in (label, np.zeros((4, 4, 4), np.uint8)):
+        index = ForegroundIndex.build(one)
+        rows = index.to_array()
+        again = ForegroundIndex.from_array(rows)
+        assert rows.dtype == np.int32 and again.classes == index.classes
+        assert all(np.array_equal(a, b) for a, b in zip(again.voxels, index.voxels, strict=True))
+        assert np.array_equal(one[tuple(rows[:, 1:].T)], rows[:, 0])
