@@ -21,7 +21,7 @@ from medseg.inference.openvino_memory import block_bytes
 from medseg.inference.openvino_skip import sum_skips
 from medseg.inference.quantise import Ranges
 
-_FORMAT = 2
+_FORMAT = 3
 """Raised when the same network is compiled in another way."""
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
