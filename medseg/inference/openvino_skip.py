@@ -86,7 +86,8 @@ def _from_coarse(
     if bias is not None:
         everywhere = np.broadcast_to(bias.reshape(1, -1, *(1 for _ in kernel)), (1, *first.shape[1:]))
         both = np.concatenate([both, compose(everywhere, weights)])
-        ones = operations.constant(np.ones((1, 1, *coarse.get_shape()[2:]), np.float32))
+        batch, _, *grid = coarse.get_shape()  # slices are a batch of a 2D network
+        ones = operations.constant(np.ones((batch, 1, *grid), np.float32))
         coarse = operations.concat([coarse, ones], 1)
     return operations.convolution_backprop_data(
         coarse, operations.constant(both), stride, pads_begin=pads[0], pads_end=pads[1]

@@ -42,9 +42,9 @@ class Overlapping(nn.Module):
         return result
 
 
-def unet(**changes: object) -> nn.Module:
+def unet(patch: tuple[int, int, int] = SIZE, **changes: object) -> nn.Module:
     config = UNetConfig.model_validate({"kind": "unet", "channels": (8, 16, 32), **changes})
-    network = build_network(config, in_channels=2, classes=3, patch_size=SIZE)
+    network = build_network(config, in_channels=2, classes=3, patch_size=patch)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.1)  # biases, too
     return network
@@ -53,6 +53,7 @@ def unet(**changes: object) -> nn.Module:
 NETWORKS: dict[str, tuple[Any, int, int]] = {
     # network, concatenations that go, upsamplings that go with them
     "U-Net": (unet, 2, 2),
+    "on slices": (lambda: unet((16, 24, 1), spatial_dims=2), 2, 2),
     "anisotropic": (
         lambda: unet(kernel=((1, 3, 3), (3, 3, 1), (3, 3, 3)), strides=((1, 1, 1), (1, 2, 2), (2, 2, 1))),
         2,
