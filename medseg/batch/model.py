@@ -9,7 +9,7 @@ from typing import Any
 
 from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
-from medseg.errors import Code, EnvironmentProblem
+from medseg.errors import Code, EnvironmentProblem, ModelFileError
 from medseg.inference import Segmenter
 from medseg.inference.choice import EngineChoice, choose_engine
 from medseg.inference.engines import ranges_of
@@ -21,9 +21,14 @@ from medseg.transforms import Fitted
 
 @dataclass(frozen=True, eq=False)
 class BatchModel:
-    """A model file that was read and verified; ``inference`` and the device are how it is used."""
+    """A model file that was read and verified; ``inference`` and the device are how it is used.
 
+    Its weights are read again when the network is built, so that they are not in memory twice.
+    """
+
+    path: Path
     file: ModelFile
+    """Without the weights."""
     sha256: str
     inference: InferenceConfig
     device: str = "auto"
@@ -44,14 +49,15 @@ class BatchModel:
             EnvironmentProblem: it cannot be read, or the device is not there.
         """
         model = load_model(path)
-        try:
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise EnvironmentProblem(
-                Code.CANNOT_READ, f"{path}: cannot be read ({error.strerror}); check its permissions"
-            ) from None
-        found = cls(model, sha256, model.experiment.inference, device, precision, engine)
+        found = cls(
+            path.absolute(),
+            replace(model, weights={}),
+            _sha256(path),
+            model.experiment.inference,
+            device,
+            precision,
+            engine,
+        )
         if found.choice.precision == "int8":
             ranges_of(model)
         return found
@@ -108,14 +114,35 @@ class BatchModel:
         """The network, built when it is first asked for.
 
         Raises:
-            EnvironmentProblem: a single window does not fit into the graphics card's memory that is allowed.
+            ModelFileError: the file was changed since it was read.
+            EnvironmentProblem: it cannot be read any more; or a single window does not fit into the graphics
+                card's memory that is allowed.
         """
         segmenter = Segmenter.from_model(
-            self.file,
+            self._whole(),
             device=self.device,
             precision=self.precision,
             engine=self.engine,
             inference=self.inference,
+            again=self._whole,
         )
         segmenter.require_vram(self.max_vram_bytes)
         return segmenter
+
+    def _whole(self) -> ModelFile:
+        """With its weights, from disk."""
+        if _sha256(self.path) != self.sha256:
+            raise ModelFileError(
+                Code.MODEL_DAMAGED, f"{self.path}: was changed while it was in use: start again"
+            )
+        return replace(self.file, weights=load_model(self.path).weights)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EnvironmentProblem(
+            Code.CANNOT_READ, f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from None

@@ -4,8 +4,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from medseg.errors import Code, ModelFileError, UsageError
@@ -20,20 +19,22 @@ from medseg.modelweights import checksum
 logger = logging.getLogger(__name__)
 
 
-def build_engines(model: ModelFile, choice: EngineChoice, window: Size) -> list[Engine]:
+def build_engines(
+    model: ModelFile, choice: EngineChoice, window: Size, again: Callable[[], ModelFile] | None = None
+) -> list[Engine]:
     """One for each network of ``model``, ready for windows of that size.
 
-    Where ``choice`` leaves it open, PyTorch runs what OpenVINO cannot, and a warning says so.
+    An engine that compiles keeps ``again``, which gives the model anew, instead of the model. Where
+    ``choice`` leaves it open, PyTorch runs what OpenVINO cannot, and a warning says so.
 
     Raises:
         ModelFileError: the engine that was asked for cannot run the network.
         UsageError: int8 of a model that was not exported to it.
     """
-    ranges = ranges_of(model) if choice.precision == "int8" else None
     if choice.engine == "openvino":
         try:
             return [
-                _openvino(model, member, choice, window, None if ranges is None else ranges[member])
+                _openvino(model, member, choice, window, again or (lambda: model))
                 for member in range(model.members)
             ]
         except ModelFileError as error:
@@ -87,9 +88,10 @@ def _not_ranges(model: ModelFile) -> ModelFileError:
 
 
 def _openvino(
-    model: ModelFile, member: int, choice: EngineChoice, window: Size, ranges: Ranges | None
+    model: ModelFile, member: int, choice: EngineChoice, window: Size, again: Callable[[], ModelFile]
 ) -> OpenVINOEngine:
     experiment = model.experiment
+    ranges = ranges_of(model)[member] if choice.precision == "int8" else None
     built_from = {
         "model": experiment.model.model_dump(mode="json"),
         "patch": experiment.sampling.patch_size,
@@ -99,7 +101,12 @@ def _openvino(
     key = hashlib.sha256(
         f"{json.dumps(built_from, sort_keys=True)} {checksum({}, member_weights(model, member))}".encode()
     ).hexdigest()
-    build = partial(load_network, model, member)
-    engine = OpenVINOEngine(build, choice.precision, ranges=ranges, key=key, frugal=model.members > 1)
+    engine = OpenVINOEngine(
+        lambda: load_network(again(), member),
+        choice.precision,
+        ranges=ranges,
+        key=key,
+        frugal=model.members > 1,
+    )
     engine.prepare((experiment.channel_count, *window))
     return engine

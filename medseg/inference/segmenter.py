@@ -1,5 +1,6 @@
 """A trained model that turns scans into masks on the scan's own grid."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,9 +98,11 @@ class Segmenter:
         precision: str = "auto",
         engine: str = "auto",
         inference: InferenceConfig | None = None,
+        again: Callable[[], ModelFile] | None = None,
     ) -> "Segmenter":
+        """As :meth:`load`, of a model in memory; with ``again``, which gives it anew, it need not be kept."""
         choice = choose_engine(engine, device, precision)
-        engines = build_engines(model, choice, plan_windows(model.experiment, inference).size)
+        engines = build_engines(model, choice, plan_windows(model.experiment, inference).size, again)
         whole = together(engines, model.experiment.class_count)
         return cls(model.experiment, Fitted.from_json(model.fitted), whole, inference)
 

@@ -15,7 +15,8 @@ from medseg.config import Experiment
 from medseg.training.objective import objective
 from medseg.training.state import Learner
 from medseg.training.train import build_fabric, build_learner
-from medseg.transforms import ForegroundIndex, Prepared, build_augmentation, sample_patch, single_thread
+from medseg.transforms import ForegroundIndex, Prepared, sample_patch, single_thread
+from medseg.transforms.augmentation import build_augmentation
 from medseg.transforms.grid import Spacing
 
 _STEPS = 4

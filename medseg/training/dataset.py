@@ -13,7 +13,8 @@ from medseg.config import Experiment
 from medseg.data import PreparedCache
 from medseg.errors import Code, TrainingError
 from medseg.training.prepare import PreparedCase
-from medseg.transforms import ForegroundIndex, build_augmentation, sample_patch, single_thread
+from medseg.transforms import ForegroundIndex, sample_patch, single_thread
+from medseg.transforms.augmentation import build_augmentation
 
 
 class Sample(TypedDict):

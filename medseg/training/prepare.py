@@ -19,12 +19,12 @@ from medseg.transforms import (
     Prepared,
     Preprocessing,
     Seen,
-    build_augmentation,
     fit_preprocessing,
     fit_to,
     look_at,
     needs_cases,
 )
+from medseg.transforms.augmentation import build_augmentation
 from medseg.volume import Geometry
 
 Progress = Callable[[str, int, int], None]

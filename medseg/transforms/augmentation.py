@@ -27,10 +27,10 @@ from medseg.config.augmentation import (
 from medseg.data.subject import IMAGE, LABEL
 from medseg.transforms.acquisition import BiasField, Ghosting, Motion, Spike
 from medseg.transforms.appearance import Anisotropy, Blur, BrightnessContrast, Gamma, Noise
-from medseg.transforms.base import IntensityChange, SubjectTransform
+from medseg.transforms.base import IntensityChange, SubjectTransform, drawn
 from medseg.transforms.flip import KNOWN, Flip
 from medseg.transforms.patch import centre_crop, patch_subject
-from medseg.transforms.randomness import drawn, kept_generator, single_thread, stable_seed, start_generator
+from medseg.transforms.randomness import kept_generator, single_thread, stable_seed, start_generator
 from medseg.transforms.spatial import FusedSpatial, spatial_margin, warp_margin
 from medseg.transforms.stock import Stock
 

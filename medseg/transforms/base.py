@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+import torch
 import torchio as tio
 from jaxtyping import Float32
 from torch import Tensor
@@ -31,3 +32,8 @@ class IntensityChange(tio.IntensityTransform):  # type: ignore[misc]  # torchio 
         for image in self.get_images(subject):
             image.set_data(self.change(image))
         return subject
+
+
+def drawn(transform: tio.Transform) -> bool:
+    """Whether ``transform`` is applied: the draw that TorchIO makes when a transform is called."""
+    return bool(torch.rand(1).item() <= transform.probability)

@@ -6,7 +6,6 @@ from typing import assert_never
 
 import numpy as np
 import torch
-import torchio as tio
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 from torch import Tensor
@@ -21,31 +20,28 @@ from medseg.config.preprocessing import (
     ZScoreIntensity,
 )
 from medseg.errors import Code, ModelFileError, VolumeError
-from medseg.transforms.base import IntensityChange
 from medseg.transforms.fitting import IntensityStatistics
 
 MOST_VOXELS_RANKED = 4_000_000
 """Percentiles are taken over about this many voxels, evenly spread; ranking more is slow."""
 
 
-class NormaliseIntensity(IntensityChange):
+class Normalise:
     """One normalisation for all channels, or one a channel."""
 
     def __init__(
         self, intensity: Sequence[Intensity], fitted: Sequence[IntensityStatistics] | None = None
     ) -> None:
-        super().__init__()
         self.intensity = tuple(intensity)
         self.fitted = None if fitted is None else tuple(fitted)
-        self.args_names = ["intensity", "fitted"]
 
-    def change(self, image: tio.ScalarImage) -> Float32[Tensor, "C I J K"]:
-        values: Tensor = image.data.clone()
-        self.normalise_(values)
-        return values
+    def __call__(self, image: Float32[Tensor, "C I J K"]) -> None:
+        """In place.
 
-    def normalise_(self, image: Float32[Tensor, "C I J K"]) -> None:
-        """In place."""
+        Raises:
+            VolumeError: a channel is blank or not finite, or their number does not fit the configuration.
+            ModelFileError: nothing was fitted for a channel.
+        """
         channels = len(image)
         if len(self.intensity) not in (1, channels):
             raise VolumeError(

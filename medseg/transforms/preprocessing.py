@@ -3,22 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-import torchio as tio
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from medseg.config.preprocessing import PreprocessingConfig
-from medseg.data.subject import IMAGE, LABEL, geometry_of, to_subject
 from medseg.errors import Code, UsageError
 from medseg.transforms.crop import crop
 from medseg.transforms.fitting import Fitted
 from medseg.transforms.grid import canonical_spacing_mm, keeping
-from medseg.transforms.intensity import NormaliseIntensity
+from medseg.transforms.intensity import Normalise
 from medseg.transforms.resample import Respace
 from medseg.transforms.splines import thick_axis
-from medseg.transforms.upright import Upright
+from medseg.transforms.upright import Turned, Upright
 from medseg.volume import Geometry, Volume, require_same_grid
 
 
@@ -43,12 +39,9 @@ class Preprocessing:
     def __init__(self, config: PreprocessingConfig, fitted: Fitted) -> None:
         self.config = config
         self.fitted = fitted
-        orient = tio.ToOrientation(config.orientation, copy=False)
         self._keep = ["ijk".index(axis) for axis in config.keep_spacing]
-        respace = Respace(fitted.spacing_mm, self._keep, config.resampling)
-        self._normalise = NormaliseIntensity(config.intensity, fitted.intensity)
-        last = (self._normalise, respace) if config.normalise == "before" else (respace, self._normalise)
-        self._transforms: tuple[tio.Transform, ...] = (orient, *last)
+        self._respace = Respace(fitted.spacing_mm, self._keep, config.resampling)
+        self._normalise = Normalise(config.intensity, fitted.intensity)
 
     def __call__(self, images: Sequence[Volume], label: Volume | None = None) -> Prepared:
         """``images`` (one a channel) and ``label`` (class indices) on one grid, made ready.
@@ -65,17 +58,7 @@ class Preprocessing:
             require_same_grid(images[0].geometry, label.geometry, "image and label")
         if self.config.crop is not None:
             images, label = crop(images, label, self.config.crop)
-        if self.block_by_block:
-            return self._streamed(images, label)
-        subject = to_subject(images, None if label is None else label.astype(np.uint8))
-        for transform in self._transforms:
-            # not transform(subject): that draws from torch's global generator, which threads would share
-            subject = transform.apply_transform(subject)
-        image = subject[IMAGE]
-        classes = (
-            None if label is None else subject[LABEL].data[0].clone(memory_format=torch.contiguous_format)
-        )
-        return Prepared(image.data.contiguous(), classes, geometry_of(image))
+        return self._streamed(images, label) if self.block_by_block else self._whole(images, label)
 
     def nearest_axis(self, native: Geometry) -> int | None:
         """The axis of what the network sees that has thick slices, there or in ``native``.
@@ -95,5 +78,17 @@ class Preprocessing:
     def _streamed(self, images: Sequence[Volume], label: Volume | None) -> Prepared:
         upright = Upright(images[0].geometry, self.config.orientation, self.fitted.spacing_mm, self._keep)
         image = upright.images(images)
-        self._normalise.normalise_(image)
+        self._normalise(image)
         return Prepared(image, None if label is None else upright.label(label), upright.geometry)
+
+    def _whole(self, images: Sequence[Volume], label: Volume | None) -> Prepared:
+        turned = Turned(images[0].geometry, self.config.orientation)
+        old = turned.geometry
+        image = turned.images(images)
+        if self.config.normalise == "before":
+            self._normalise(image)
+        image = self._respace.image(image, old)
+        if self.config.normalise == "after":
+            self._normalise(image)
+        classes = None if label is None else self._respace.label(turned.label(label), old)
+        return Prepared(image.contiguous(), classes, self._respace.geometry(old))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torchio as tio
 from jaxtyping import Float32, Int32
 from torch import Tensor
 
@@ -59,11 +58,6 @@ def single_thread() -> Iterator[None]:
 def uniform(low: float, high: float) -> float:
     """One number, from torch's CPU generator."""
     return low + (high - low) * float(torch.rand((), dtype=torch.float64))
-
-
-def drawn(transform: tio.Transform) -> bool:
-    """Whether ``transform`` is applied: the draw that TorchIO makes when a transform is called."""
-    return bool(torch.rand(1).item() <= transform.probability)
 
 
 def chance(p: float) -> bool:

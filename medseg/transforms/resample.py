@@ -1,18 +1,16 @@
 """Resampling along the scan's own axes; labels by majority, without invented values."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
 import torch
-import torchio as tio
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 from scipy import ndimage
 from torch import Tensor
 
-from medseg.data.subject import geometry_of
 from medseg.transforms.along import along_each, resampling_matrix
-from medseg.transforms.base import SubjectTransform
 from medseg.transforms.grid import Spacing, divided, keeping, respaced
 from medseg.transforms.splines import spline_resample, thick_axis
 from medseg.volume import Geometry
@@ -23,43 +21,34 @@ Matrices = tuple[Matrix, Matrix, Matrix]
 Box = tuple[slice, slice, slice]
 
 
-class Respace(SubjectTransform):
-    """All images onto ``spacing_mm`` along their own axes, about the same centre; ``keep`` names axes (0 to
-    2) that stay as they are.
+@dataclass(frozen=True)
+class Respace:
+    """Images and labels onto ``spacing_mm`` along their own axes, about the same centre; ``keep`` names axes
+    (0 to 2) that stay as they are.
 
     Unlike ``tio.Resample`` the new axes stay parallel to the old ones also when those are sheared, the extent
     is kept to half a voxel, and images are averaged when voxels grow. ``cubic``: images by splines, onto
     voxels that divide the extent (:mod:`medseg.transforms.splines`).
     """
 
-    def __init__(
-        self,
-        spacing_mm: Spacing,
-        keep: Sequence[int] = (),
-        resampling: Literal["linear", "cubic"] = "linear",
-    ) -> None:
-        super().__init__()
-        self.spacing_mm = spacing_mm
-        self.keep = tuple(keep)
-        self.resampling = resampling
-        self.args_names = ["spacing_mm", "keep", "resampling"]
+    spacing_mm: Spacing
+    keep: Sequence[int] = ()
+    resampling: Literal["linear", "cubic"] = "linear"
 
-    def apply_transform(self, subject: tio.Subject) -> tio.Subject:
-        for image in self.get_images(subject):
-            old = geometry_of(image)
-            wanted_mm = keeping(old.spacing_mm, self.spacing_mm, self.keep)
-            new = respaced(old, wanted_mm)
-            if self.resampling == "cubic":
-                new = divided(old, new.shape)
-            if isinstance(image, tio.LabelMap):
-                image.set_data(resample_label(image.data[0], resampling_matrices(old, new))[None])
-            elif self.resampling == "cubic":
-                thick = thick_axis(old.spacing_mm, wanted_mm)
-                image.set_data(spline_resample(image.data, new.shape, thick))
-            else:
-                image.set_data(along_each(image.data, resampling_matrices(old, new)))
-            image.affine = new.affine
-        return subject
+    def geometry(self, old: Geometry) -> Geometry:
+        """The new grid."""
+        new = respaced(old, keeping(old.spacing_mm, self.spacing_mm, self.keep))
+        return divided(old, new.shape) if self.resampling == "cubic" else new
+
+    def image(self, image: Float32[Tensor, "C I J K"], old: Geometry) -> Float32[Tensor, "C i j k"]:
+        new = self.geometry(old)
+        if self.resampling == "linear":
+            return along_each(image, resampling_matrices(old, new))
+        wanted_mm = keeping(old.spacing_mm, self.spacing_mm, self.keep)
+        return spline_resample(image, new.shape, thick_axis(old.spacing_mm, wanted_mm))
+
+    def label(self, label: UInt8[Tensor, "I J K"], old: Geometry) -> UInt8[Tensor, "i j k"]:
+        return resample_label(label, resampling_matrices(old, self.geometry(old)))
 
 
 def resampling_matrices(old: Geometry, new: Geometry) -> Matrices:

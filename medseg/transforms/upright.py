@@ -22,6 +22,34 @@ BLOCK = 32
 _OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 
 
+class Turned:
+    """The scan's axes in the order of ``orientation``, none resampled: what is stored, seen otherwise."""
+
+    def __init__(self, native: Geometry, orientation: str) -> None:
+        codes = native.axis_codes
+        self.order = [
+            next(axis for axis in range(3) if codes[axis] in (wanted, _OPPOSITE[wanted]))
+            for wanted in orientation
+        ]
+        self.mirrored = [codes[axis] != wanted for axis, wanted in zip(self.order, orientation, strict=True)]
+        self.geometry = _turned(native, self.order, self.mirrored)
+
+    def view(self, array: Shaped[np.ndarray, "I J K"]) -> Shaped[np.ndarray, "i j k"]:
+        steps = tuple(slice(None, None, -1 if back else 1) for back in self.mirrored)
+        return array.transpose(self.order)[steps]
+
+    def images(self, images: Sequence[Volume]) -> Float32[Tensor, "C i j k"]:
+        """A copy, one volume a channel."""
+        result = torch.empty((len(images), *self.geometry.shape))
+        for found, image in zip(result.numpy(), images, strict=True):
+            found[...] = self.view(image.array)
+        return result
+
+    def label(self, label: Volume) -> UInt8[Tensor, "i j k"]:
+        """A copy, class indices."""
+        return torch.tensor(np.ascontiguousarray(self.view(label.array), dtype=np.uint8))
+
+
 class Upright:
     """The scan's axes in the order of ``orientation``, with ``spacing_mm``; ``keep`` names axes (0 to 2) of
     the network that keep the scan's own spacing."""
@@ -29,31 +57,23 @@ class Upright:
     def __init__(
         self, native: Geometry, orientation: str, spacing_mm: Spacing, keep: Sequence[int] = ()
     ) -> None:
-        codes = native.axis_codes
-        self._order = [
-            next(axis for axis in range(3) if codes[axis] in (wanted, _OPPOSITE[wanted]))
-            for wanted in orientation
-        ]
-        self._mirrored = [
-            codes[axis] != wanted for axis, wanted in zip(self._order, orientation, strict=True)
-        ]
-        turned = _turned(native, self._order, self._mirrored)
+        self._turned = Turned(native, orientation)
+        turned = self._turned.geometry
         self.geometry = respaced(turned, keeping(turned.spacing_mm, spacing_mm, keep))
         self._matrices = resampling_matrices(turned, self.geometry)
 
     def images(self, images: Sequence[Volume]) -> Float32[Tensor, "C i j k"]:
         """One volume a channel, resampled (:func:`medseg.transforms.along.resampling_matrix`)."""
         result = torch.empty((len(images), *self.geometry.shape))
-        i, j, k = (m[:, ::-1] if back else m for m, back in zip(self._matrices, self._mirrored, strict=True))
+        backwards = zip(self._matrices, self._turned.mirrored, strict=True)
+        i, j, k = (m[:, ::-1] if back else m for m, back in backwards)
         for found, image in zip(result, images, strict=True):
-            _resample_into(found, image.array.transpose(self._order), (i, j, k))
+            _resample_into(found, image.array.transpose(self._turned.order), (i, j, k))
         return result
 
     def label(self, label: Volume) -> UInt8[Tensor, "i j k"]:
         """Class indices by the largest share (:func:`medseg.transforms.resample.resample_label`)."""
-        steps = tuple(slice(None, None, -1 if back else 1) for back in self._mirrored)
-        upright = np.ascontiguousarray(label.array.transpose(self._order)[steps], dtype=np.uint8)
-        return resample_label(torch.tensor(upright), self._matrices)
+        return resample_label(self._turned.label(label), self._matrices)
 
 
 def _turned(native: Geometry, order: Sequence[int], mirrored: Sequence[bool]) -> Geometry:

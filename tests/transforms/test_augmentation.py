@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 
 from medseg.config.augmentation import Augmentation, SpatialAugmentation
 from medseg.errors import UsageError
-from medseg.transforms import build_augmentation, seeded, stable_seed
+from medseg.transforms import seeded, stable_seed
 from medseg.transforms.acquisition import Motion, ghosted, polynomial
-from medseg.transforms.augmentation import Augment
+from medseg.transforms.augmentation import Augment, build_augmentation
 from medseg.transforms.flip import swap_classes
 from medseg.transforms.patch import patch_subject
 

@@ -3,7 +3,7 @@
 import torch
 
 from medseg.config.augmentation import FlipAugmentation
-from medseg.transforms import build_augmentation
+from medseg.transforms.augmentation import build_augmentation
 
 KNOWN = torch.tensor([True, True, False, True])
 """Background, left (drawn), right (not drawn), and a structure without sides."""

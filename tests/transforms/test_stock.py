@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from medseg.config.augmentation import TORCHIO_ARGUMENTS, Augmentation
 from medseg.errors import ConfigError
-from medseg.transforms import build_augmentation
+from medseg.transforms.augmentation import build_augmentation
 
 PARSE = TypeAdapter(Augmentation).validate_python
 SIZE = (20, 18, 16)
