@@ -53,6 +53,8 @@ class Code(StrEnum):
     CASE_ID = "E314"
     TOO_MANY_CLASSES = "E315"
     MIXED_LABELS = "E316"
+    NOT_COMPARABLE = "E317"
+    SHARD = "E320"
 
     NO_FILE = "E401"
     NOT_REGULAR = "E402"

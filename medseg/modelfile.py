@@ -39,7 +39,7 @@ class ModelFile:
     ``fitted`` and ``provenance`` are plain JSON values; ``weights`` is the ``state_dict`` of the network, or
     of each of ``members`` networks, under names that begin with :func:`member_prefix`. ``quantisation`` is
     what int8 needs (plain JSON, empty where it was not asked for): the ``ranges`` of each network, and what
-    it costs, as ``measured``.
+    it costs, as ``measured``. ``review`` is the :class:`medseg.inference.review.ReviewRule`, if there is one.
     """
 
     experiment: Experiment
@@ -48,6 +48,7 @@ class ModelFile:
     weights: dict[str, Tensor]
     members: int = 1
     quantisation: dict[str, Any] = field(default_factory=dict)
+    review: dict[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -84,6 +85,7 @@ def save_model(path: Path, model: ModelFile, *, half: bool = False) -> None:
         "fitted": model.fitted,
         "provenance": model.provenance,
         **({"quantisation": model.quantisation} if model.quantisation else {}),
+        **({"review": model.review} if model.review else {}),
     }
     try:
         told["sha256"] = checksum(told, weights)
@@ -122,10 +124,10 @@ def load_model(path: Path) -> ModelFile:
             Code.MODEL_DAMAGED, f"{path}: damaged (its checksum does not match): copy or download it again"
         )
     fitted, provenance, raw = told.get("fitted"), told.get("provenance"), told.get("experiment")
-    quantisation = told.get("quantisation", {})
+    quantisation, review = told.get("quantisation", {}), told.get("review", {})
     if not (isinstance(fitted, dict) and isinstance(provenance, dict) and isinstance(raw, dict)):
         raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {NOT_OURS}")
-    if not isinstance(quantisation, dict):
+    if not (isinstance(quantisation, dict) and isinstance(review, dict)):
         raise ModelFileError(Code.MODEL_FOREIGN, f"{path}: {NOT_OURS}")
     members = _members(path, told, weights)
     weights = restored(path, weights, told.get(STORED))
@@ -136,7 +138,7 @@ def load_model(path: Path) -> ModelFile:
             Code.MODEL_MISFIT,
             *(f"{path}: {line}; it does not suit this version of medseg" for line in error.problems),
         ) from None
-    return ModelFile(experiment, fitted, provenance, weights, members, quantisation)
+    return ModelFile(experiment, fitted, provenance, weights, members, quantisation, review)
 
 
 def _members(path: Path, told: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int:

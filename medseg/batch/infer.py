@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.batch.compute import compute
-from medseg.batch.ledger import Ledger, kept_result
+from medseg.batch.ledger import Ledger
 from medseg.batch.log import RunLog
 from medseg.batch.model import BatchModel
 from medseg.batch.plan import Job, mask_path, plan
@@ -102,9 +102,9 @@ class _Run:
         jobs, kept = plan(model, patients.cases, out, record, verify=options.verify)
         total = len(patients.cases) + len(patients.problems)
         listener.planned(total, Counter(job.why for job in jobs))
-        ledger = Ledger(record, RunLog(out / ".medseg"), listener, model.sha256)
+        ledger = Ledger(record, RunLog(out / ".medseg"), listener, model.sha256, model.rule)
         for case in kept:
-            ledger.hold(kept_result(case.id, mask_path(out, case.id), record.entries[case.id]))
+            ledger.keep(case.id, mask_path(out, case.id))
         if jobs:
             remove_tables(out)
         run = cls(patients, out, model, options, record, ledger, jobs)

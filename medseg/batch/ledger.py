@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from medseg.batch.record import Entry, MaskFile, Record
 from medseg.batch.results import Listener, PatientResult
 from medseg.batch.tasks import ReadScan, Written, set_aside
 from medseg.errors import Code, EnvironmentProblem, MedsegError, PatientError
+from medseg.inference.review import ReviewRule, review
 
 _AGAIN = frozenset({Code.PROCESS_DIED, Code.MEMORY_LIMIT, Code.MEMORY})
 """Another try, with nothing beside it, may end better."""
@@ -24,7 +26,9 @@ _AGAIN = frozenset({Code.PROCESS_DIED, Code.MEMORY_LIMIT, Code.MEMORY})
 class Ledger:
     """Any thread may call."""
 
-    def __init__(self, record: Record, log: RunLog, listener: Listener, model: str) -> None:
+    def __init__(
+        self, record: Record, log: RunLog, listener: Listener, model: str, rule: ReviewRule | None = None
+    ) -> None:
         self.results: dict[str, PatientResult] = {}
         self.again: list[Job] = []
         """Jobs that deserve another try, alone."""
@@ -32,6 +36,7 @@ class Ledger:
         self.log = log
         self._listener = listener
         self._model = model
+        self._rule = rule
         self._lock = threading.Lock()
         self._started: dict[str, float] = {}
 
@@ -42,18 +47,18 @@ class Ledger:
         with self._lock:
             self._listener.window(patient, done, total)
 
-    def hold(self, result: PatientResult) -> None:
-        """The mask that is there holds."""
-        self._settle(result)
-
     def unchanged(self, job: Job, found: ReadScan) -> None:
         """Its files have other times and the same content: remember the times."""
         entry = self._record.entries[job.id]
         with suppress(OSError):
             self._record.add(job.id, entry, _seen(job, found))
-        self._settle(kept_result(job.id, job.mask, entry))
+        self._settle(self._result(job.id, job.mask, entry))
 
-    def done(self, job: Job, found: ReadScan, written: Written) -> None:
+    def keep(self, patient: str, mask: Path) -> None:
+        """The mask that is there holds, by the record."""
+        self._settle(self._result(patient, mask, self._record.entries[patient]))
+
+    def done(self, job: Job, found: ReadScan, written: Written, expected_dice: Mapping[str, float]) -> None:
         entry = Entry(
             status="done",
             model=self._model,
@@ -61,12 +66,13 @@ class Ledger:
             inputs=list(found.inputs),
             mask=MaskFile(name=job.mask.name, sha256=written.sha256, bytes=written.bytes),
             volumes_ml=written.volumes_ml,
+            expected_dice={name: round(value, 4) for name, value in expected_dice.items()},
         )
         self._record.add(job.id, entry, f"{found.seen} {written.seen}")
         seconds = time.monotonic() - self._started[job.id]
         why = found.why or job.why
         self.log.add("done", patient=job.id, why=why, seconds=round(seconds, 3))
-        self._settle(PatientResult(job.id, job.mask, written.volumes_ml, seconds, why=why))
+        self._settle(replace(self._result(job.id, job.mask, entry), seconds=seconds, why=why))
 
     def fail(self, job: Job, stage: str, error: Exception) -> None:
         """Note why ``stage`` gave no mask, or put the job aside for another try.
@@ -95,6 +101,10 @@ class Ledger:
         self._record.add(patient, Entry(status="failed", code=str(error.code), problems=problems))
         told = PatientResult(patient, code=str(error.code), problems=error.problems, inputs=tuple(inputs))
         self._settle(told)
+
+    def _result(self, patient: str, mask: Path, entry: Entry) -> PatientResult:
+        judged = review(self._rule, entry.expected_dice, entry.volumes_ml) if self._rule else None
+        return PatientResult(patient, mask, dict(entry.volumes_ml), review=judged)
 
     def _settle(self, result: PatientResult) -> None:
         with self._lock:
@@ -130,10 +140,6 @@ class Ledger:
 
 
 SEGMENTING = "segmenting"
-
-
-def kept_result(patient: str, mask: Path, entry: Entry) -> PatientResult:
-    return PatientResult(patient, mask, dict(entry.volumes_ml))
 
 
 def _seen(job: Job, found: ReadScan) -> str:

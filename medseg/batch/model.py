@@ -14,6 +14,7 @@ from medseg.inference import Segmenter
 from medseg.inference.choice import EngineChoice, choose_engine
 from medseg.inference.engines import ranges_of
 from medseg.inference.preparation import Preparation, recropped
+from medseg.inference.review import ReviewRule
 from medseg.inference.vram import limit_vram
 from medseg.modelfile import ModelFile, load_model
 from medseg.transforms import Fitted
@@ -90,6 +91,15 @@ class BatchModel:
     @property
     def labels(self) -> dict[str, int]:
         return self.experiment.labels
+
+    @cached_property
+    def rule(self) -> ReviewRule | None:
+        """Which masks somebody should look at; None where the model was not calibrated.
+
+        Raises:
+            ModelFileError: what the file holds is not a rule of medseg's.
+        """
+        return ReviewRule.from_json(self.file.review) if self.file.review else None
 
     @cached_property
     def choice(self) -> EngineChoice:

@@ -13,9 +13,8 @@ from medseg.batch.plan import Job
 from medseg.batch.stop import Stopped, StopRequest
 from medseg.batch.tasks import ReadScan
 from medseg.errors import Code, PatientError
-from medseg.inference import PreparedScan, Segmenter
+from medseg.inference import PreparedScan, Segmented, Segmenter
 from medseg.inference.profile import Profile, profiled, stage
-from medseg.volume import Volume
 
 _LOOK_SECONDS = 0.2
 
@@ -49,9 +48,9 @@ def one_by_one(bench: Bench, jobs: Sequence[Job]) -> None:
         found = _read(bench, job)
         if found is None or found.scan is None:
             continue
-        mask = _segment(bench, job, found.scan)
-        if mask is not None:
-            _write(bench, job, found, mask)
+        segmented = _segment(bench, job, found.scan)
+        if segmented is not None:
+            _write(bench, job, found, segmented)
 
 
 def side_by_side(bench: Bench, jobs: Sequence[Job], workers: int, room: Room) -> None:
@@ -89,7 +88,7 @@ def _read(bench: Bench, job: Job) -> ReadScan | None:
     return found
 
 
-def _segment(bench: Bench, job: Job, scan: PreparedScan) -> Volume | None:
+def _segment(bench: Bench, job: Job, scan: PreparedScan) -> Segmented | None:
     segmenter = bench.segmenter()
     limit = time.monotonic() + bench.timeout_seconds
 
@@ -113,14 +112,14 @@ def _segment(bench: Bench, job: Job, scan: PreparedScan) -> Volume | None:
         return None
 
 
-def _write(bench: Bench, job: Job, found: ReadScan, mask: Volume) -> None:
+def _write(bench: Bench, job: Job, found: ReadScan, segmented: Segmented) -> None:
     try:
         with profiled(bench.profile), stage("writing"):
-            written = bench.hands.write(job, mask)
+            written = bench.hands.write(job, segmented.mask)
     except Exception as error:  # noqa: BLE001 - a patient's border
         bench.ledger.fail(job, WRITING, error)
         return
-    bench.ledger.done(job, found, written)
+    bench.ledger.done(job, found, written, segmented.expected_dice or {})
 
 
 class _Flow:
@@ -197,6 +196,8 @@ class _Flow:
         job, found = self._ready.popleft()
         if found.scan is None:
             return
-        mask = _segment(self._bench, job, found.scan)
-        if mask is not None:
-            self._writing.add(self._writers.submit(_write, self._bench, job, replace(found, scan=None), mask))
+        segmented = _segment(self._bench, job, found.scan)
+        if segmented is not None:
+            self._writing.add(
+                self._writers.submit(_write, self._bench, job, replace(found, scan=None), segmented)
+            )

@@ -44,6 +44,8 @@ class Entry(BaseModel):
     """SHA-256 of each image."""
     mask: MaskFile | None = None
     volumes_ml: dict[str, float] = {}
+    expected_dice: dict[str, float] = {}
+    """What the network's probabilities promise, of a model that was calibrated."""
     code: str = ""
     problems: list[str] = []
 

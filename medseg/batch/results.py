@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from medseg.inference.profile import Profile
+from medseg.inference.review import Review
 
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 
@@ -42,6 +43,8 @@ class PatientResult:
     problems: tuple[str, ...] = ()
     why: str = ""
     inputs: tuple[Path, ...] = ()
+    review: Review | None = None
+    """Of models that were calibrated: what is expected of the mask, and why somebody should look at it."""
 
     @property
     def problem(self) -> str:
@@ -59,6 +62,13 @@ class BatchResult:
     @property
     def done(self) -> tuple[PatientResult, ...]:
         return tuple(patient for patient in self.patients if patient.mask is not None)
+
+    @property
+    def to_review(self) -> tuple[PatientResult, ...]:
+        """Those whose masks somebody should look at, the least trusted first."""
+        judged = ((one.review, one) for one in self.done if one.review is not None)
+        flagged = [(review.score, one) for review, one in judged if review.flagged]
+        return tuple(one for _, one in sorted(flagged, key=lambda pair: -pair[0]))
 
     @property
     def failed(self) -> tuple[PatientResult, ...]:

@@ -11,6 +11,7 @@ from medseg.batch.tasks import structure_volumes
 from medseg.data import Case, load_images
 from medseg.inference import Segmenter
 from medseg.inference.profile import stage
+from medseg.inference.review import review
 from medseg.inference.sliding import Progress
 from medseg.io import write_volume
 
@@ -35,8 +36,12 @@ def infer_patient(
     if told is not None:
         read = sum(image.array.nbytes for image in images)
         told(psutil.Process().memory_info().rss + segmenter.need_bytes(images[0].geometry, read))
-    mask = segmenter.segment(images, progress=progress)
+    segmented = segmenter.segment(images, progress=progress)
     with stage("writing"):
-        write_volume(mask, target)
-        volumes = structure_volumes(mask, segmenter.labels)
-    return PatientResult(case.id, target, volumes, time.perf_counter() - start, inputs=case.images)
+        write_volume(segmented.mask, target)
+        volumes = structure_volumes(segmented.mask, segmenter.labels)
+    rule, judged = segmenter.rule, None
+    if rule is not None and segmented.expected_dice is not None:
+        judged = review(rule, segmented.expected_dice, volumes)
+    seconds = time.perf_counter() - start
+    return PatientResult(case.id, target, volumes, seconds, inputs=case.images, review=judged)

@@ -45,19 +45,30 @@ def failure_json(patient: PatientResult) -> dict[str, Any]:
 
 
 def summary_csv(result: BatchResult, structures: Sequence[str]) -> str:
-    """One row a patient: status, each structure's volume in mL, mask, code, problem."""
+    """One row a patient: status, each structure's volume in mL, mask, code, problem; and of models that were
+    calibrated, the expected mean Dice and why somebody should look at the mask (empty: no reason)."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     volumes = [f"{name}_ml" for name in structures]
-    table.writerow([inert_text(cell) for cell in ("patient", "status", *volumes, "mask", "code", "problem")])
+    table.writerow([inert_text(cell) for cell in _columns(volumes)])
     for patient in result.patients:
         numbers = [
             f"{patient.volumes_ml[name]:.4f}" if name in patient.volumes_ml else "" for name in structures
         ]
         status = "failed" if patient.mask is None else "done"
         mask = patient.mask.name if patient.mask else ""
-        row = [patient.id, status, *numbers, mask, patient.code, patient.problem]
+        row = [patient.id, status, *numbers, mask, patient.code, patient.problem, *_judged(patient)]
         table.writerow([inert_text(cell) for cell in row])
     for name in result.left:
-        table.writerow([inert_text(name), "not done", *[""] * (len(structures) + 3)])
+        table.writerow([inert_text(name), "not done", *[""] * (len(structures) + 5)])
     return text.getvalue()
+
+
+def _columns(volumes: Sequence[str]) -> tuple[str, ...]:
+    return ("patient", "status", *volumes, "mask", "code", "problem", "expected_dice", "review")
+
+
+def _judged(patient: PatientResult) -> tuple[str, str]:
+    if patient.review is None:
+        return "", ""
+    return f"{1 - patient.review.score:.4f}", "; ".join(patient.review.reasons)

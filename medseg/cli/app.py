@@ -12,12 +12,17 @@ import typer
 
 import medseg
 from medseg.cli.check import check
+from medseg.cli.compare import compare
 from medseg.cli.convert import convert
 from medseg.cli.evaluate import evaluate
 from medseg.cli.export import export
 from medseg.cli.infer import infer
+from medseg.cli.merge import merge
 from medseg.cli.models import models
 from medseg.cli.plan import plan
+from medseg.cli.postprocess import postprocess
+from medseg.cli.reproduce import reproduce
+from medseg.cli.split import split
 from medseg.cli.train import train
 from medseg.errors import MedsegError
 
@@ -28,7 +33,8 @@ app = typer.Typer(
         "Start with: medseg train configs/prostate_ct.yaml"
     ),
     epilog=(
-        "Exit codes: 0 all good; 1 a bug; 2 usage, configuration or data; 3 some patients failed; "
+        "Exit codes: 0 all good; 1 a bug; 2 usage, configuration or data; 3 some patients failed, or a run "
+        "did not come out again; "
         "4 disk, memory or device; 130/143 stopped by a signal. "
         "Codes of errors, such as E406, are explained in docs/errors.md."
     ),
@@ -37,7 +43,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, infer, evaluate, plan, check, models, convert, export):
+_VERBS = (train, infer, evaluate, compare, plan, check, reproduce, split, postprocess, merge)
+for verb in (*_VERBS, models, convert, export):
     app.command()(verb)
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of a batch: a bar with an ETA and the failures so far; at the end a table of them."""
+"""What a person sees of a batch: bars with ETA, rate and failures so far; at the end a table of these."""
 
 import signal
 from collections.abc import Mapping
@@ -10,25 +10,28 @@ from rich.table import Table
 from rich.text import Text
 
 from medseg.batch import BatchResult, PatientResult
-from medseg.cli.display import Bars
+from medseg.cli.display import Bars, Rate
 from medseg.cli.printing import print_json, say
 from medseg.cli.profile_display import print_profile, profile_json
 from medseg.inference.profile import Profile
+from medseg.inference.review import Review
 
 _LISTED = 20
 
 
 class BatchDisplay:
-    """Listens to a batch and moves the bar."""
+    """Listens to a batch and moves the bars: one for all patients, one for the patient in the network."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._settled = 0
         self._failed = 0
         self._total = 0
+        self._rate = Rate()
 
     def planned(self, patients: int, reasons: Mapping[str, int]) -> None:
         self._total = patients
+        self._rate = Rate()
         computed = sum(reasons.values())
         if not computed:
             self._bars.line(f"{patients} patients: nothing to compute")
@@ -37,6 +40,8 @@ class BatchDisplay:
         self._bars.line(f"{patients} patients, {computed} to compute ({told})")
 
     def window(self, patient: str, done: int, total: int) -> None:
+        if self._bars.live:
+            self._bars.show("this patient", done, total, patient)
         self._show(done / total if done < total else 0.0, patient)
 
     def finished(self, result: PatientResult) -> None:
@@ -44,6 +49,10 @@ class BatchDisplay:
         if result.mask is None:
             self._failed += 1
             self._bars.line(f"failed: {result.id}: {result.problem} [{result.code}]")
+        elif result.seconds is not None:
+            self._rate.add()
+        if self._settled == self._total:
+            self._bars.hide("this patient")
         self._show(0.0, result.id)
 
     def again(self, patient: str, problem: str) -> None:
@@ -56,8 +65,11 @@ class BatchDisplay:
             self._bars.line(f"stopped: {done} of {self._total} done; then the same command goes on")
 
     def _show(self, part: float, patient: str) -> None:
-        failures = f"{self._failed} failed, " if self._failed else ""
-        self._bars.show("patients", self._settled + part, self._total, f"{failures}{patient}")
+        counts = f"{self._settled} of {self._total}"
+        told = [counts, str(self._rate), f"{self._failed} failed" if self._failed else ""]
+        if not self._bars.live:
+            told.append(patient)
+        self._bars.show("patients", self._settled + part, self._total, ", ".join(filter(None, told)))
 
 
 def print_results(result: BatchResult, json: bool, profile: Profile | None = None) -> None:
@@ -72,6 +84,8 @@ def print_results(result: BatchResult, json: bool, profile: Profile | None = Non
         say(f"{patient.id}: {volumes} ({patient.seconds:.1f} s{why}) -> {patient.mask}")
     if result.failed and not json:
         _print_failures(result.failed)
+    if result.to_review and not json:
+        _print_to_review(result.to_review)
     total = len(result.patients) + len(result.left)
     if result.stopped_by is not None:
         name = signal.Signals(result.stopped_by).name
@@ -84,6 +98,19 @@ def print_results(result: BatchResult, json: bool, profile: Profile | None = Non
         )
     if profile is not None and not json:
         print_profile(profile)
+
+
+def _print_to_review(patients: tuple[PatientResult, ...]) -> None:
+    table = Table(box=SIMPLE, header_style="bold", pad_edge=False)
+    for name in ("look at", "expected Dice", "why"):
+        table.add_column(name, overflow="fold")
+    for patient in patients[:_LISTED]:
+        if patient.review is not None:
+            why = "; ".join(patient.review.reasons)
+            table.add_row(Text(patient.id), f"{1 - patient.review.score:.2f}", Text(why))
+    Console(stderr=True, highlight=False).print(table)
+    if len(patients) > _LISTED:
+        say(f"and {len(patients) - _LISTED} more: see the column review of summary.csv")
 
 
 def _print_failures(failed: tuple[PatientResult, ...]) -> None:
@@ -107,4 +134,10 @@ def _as_json(patient: PatientResult) -> dict[str, Any]:
         "why": patient.why or None,
         "code": patient.code or None,
         "problem": patient.problem or None,
+        "review": None if patient.review is None else _review_json(patient.review),
     }
+
+
+def _review_json(review: Review) -> dict[str, Any]:
+    """What is expected of a mask, for machines."""
+    return {"flagged": review.flagged, "reasons": list(review.reasons), "expected_dice": review.expected_dice}

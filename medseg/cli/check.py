@@ -9,12 +9,17 @@ import typer
 from medseg.cli.options import ConfigFile, Json, Overrides
 
 if TYPE_CHECKING:
-    from medseg.training.audit import Audit
+    from medseg.audit import Checked
+    from medseg.training.forecast import Forecast
 
 
 def check(
     config: ConfigFile,
     set_: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Write a page (HTML) with all findings and pictures of the cohort."),
+    ] = None,
     preview: Annotated[
         Path | None, typer.Option(help="Write a picture (PNG) of what augmentation does to a training case.")
     ] = None,
@@ -25,20 +30,34 @@ def check(
         bool,
         typer.Option("--measure/--no-measure", help="Time a few steps here, or tell memory and disk alone."),
     ] = True,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 2 for warnings, too; else for faults alone.")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Audit a configuration and its cohort; tell the cost."""
+    """Audit a configuration and its cohort; tell the cost.
+
+    Reads every case and tells all faults at once: files that cannot be read, grids that do not fit, scans
+    that are there twice, references that are shifted, turned over, swapped or unlike the others. Each finding
+    has a stable name, explained in docs/checking.md. Exits with 2 when there are faults.
+    """
+    from medseg.audit import Severity, check_experiment
     from medseg.cli.display import Bars
     from medseg.cli.printing import print_json, say
     from medseg.config import Experiment, load_experiment
-    from medseg.training.audit import audit, write_preview
+    from medseg.data import PreparedCache
+    from medseg.training.forecast import write_preview
 
     if schema:
         print_json(Experiment.model_json_schema())
         return 0
     experiment = load_experiment(config, set_ or ())
     with Bars() as bars:
-        found = audit(experiment, bars.show, measure=measure)
+        found = check_experiment(experiment, bars.show, measure=measure, cache=PreparedCache())
+    if out is not None:
+        from medseg.audit.page import write_check
+
+        say(f"page: {write_check(out, found)}")
     if preview is not None:
         write_preview(experiment, preview)
         say(f"preview: {preview}")
@@ -46,24 +65,41 @@ def check(
         print_json(found.to_json())
     else:
         _print(found)
-    return 0
+    bad = found.count(Severity.FAULT) + (found.count(Severity.WARNING) if strict else 0)
+    return 2 if bad else 0
 
 
-def _print(found: "Audit") -> None:
+def _print(found: "Checked") -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from medseg.audit import Severity
+
+    console = Console(highlight=False)
+    colours = {Severity.FAULT: "red", Severity.WARNING: "yellow", Severity.NOTE: "blue"}
+    for finding in found.findings:
+        head = Text(f"{finding.severity.value:<8}", style=colours[finding.severity])
+        console.print(head + Text(str(finding), style="default"), soft_wrap=True)
+    told = [_many(found.count(severity), severity.value) for severity in Severity]
+    counts = ", ".join(told) if found.findings else "nothing found"
+    state = "not ready" if found.count(Severity.FAULT) else "ready"
+    console.print(f"[bold]{found.experiment.name}[/bold]: {state} ({counts})")
+    if found.forecast is None:
+        return
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
-    for name, text in _rows(found):
+    for name, text in _rows(found.forecast):
         table.add_row(name, text)
-    console = Console(highlight=False)
-    console.print(f"[bold]{found.name}[/bold]: ready")
     console.print(table)
 
 
-def _rows(found: "Audit") -> "Iterator[tuple[str, str]]":
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _rows(found: "Forecast") -> "Iterator[tuple[str, str]]":
     patch = "x".join(str(n) for n in found.patch_size)
     yield (
         "cases",

@@ -41,6 +41,10 @@ def convert(
             help="nnunet: where the stored axes of the training scans run to, as in RAS. Default: LPS."
         ),
     ] = None,
+    postprocessing: Annotated[
+        Path | None,
+        typer.Option(help="ensemble: what medseg postprocess wrote, for masks of the new model."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Make a model file for medseg infer: of networks that nnU-Net trained, or of several models in one.
@@ -59,7 +63,7 @@ def convert(
             raise UsageError(
                 Code.OPTION, "--folds and --orientation are for medseg convert nnunet: leave them out"
             )
-        model = _ensemble(sources)
+        model = _ensemble(sources, postprocessing)
     elif kind == "nnunet" and len(sources) == 1:
         converted = convert_nnunet(sources[0], folds=folds, checkpoint=checkpoint, orientation=orientation)
         model, notes = converted.model, converted.notes
@@ -84,10 +88,11 @@ def convert(
     return 0
 
 
-def _ensemble(sources: list[Path]) -> "ModelFile":
-    from medseg.convert import merge_models
+def _ensemble(sources: list[Path], postprocessing: Path | None) -> "ModelFile":
+    from medseg.convert import merge_models, read_postprocessing
     from medseg.modelfile import load_model
     from medseg.shipped import find_model
 
     models = [load_model(find_model(path)) for path in sources]
-    return merge_models(models, f"{models[0].experiment.name[:80]}-ensemble")
+    chosen = read_postprocessing(postprocessing) if postprocessing else None
+    return merge_models(models, f"{models[0].experiment.name[:80]}-ensemble", chosen)

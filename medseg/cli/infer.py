@@ -1,26 +1,39 @@
 """medseg infer"""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medseg.cli.options import Device, Engine, Json, Precision, parse_bytes
+from medseg.cli.infer_patients import (
+    find_inputs,
+    parse_reading,
+    patients_of_split,
+    require_one,
+    share_of,
+)
+from medseg.cli.options import (
+    Device,
+    Engine,
+    Json,
+    Precision,
+    Split,
+    Wait,
+    parse_bytes,
+)
 
 if TYPE_CHECKING:
     from medseg.batch import BatchModel, BatchOptions
-    from medseg.config.data import Reading
     from medseg.config.inference import InferenceConfig
     from medseg.data import Case, Patients
 
 
 def infer(  # noqa: PLR0917 - an option each
     inputs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(metavar="INPUT...", help="A volume, a DICOM folder, or a folder of patients."),
-    ],
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -71,6 +84,11 @@ def infer(  # noqa: PLR0917 - an option each
     max_vram: Annotated[
         str | None, typer.Option(help="The most memory of the graphics card to take, as in 6GB.")
     ] = None,
+    split: Split = None,
+    shard: Annotated[
+        str | None, typer.Option(help="A share of the patients, as in 2/8, the second of eight; see merge.")
+    ] = None,
+    wait: Wait = False,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Hash finished patients again instead of trusting sizes and times."),
@@ -97,9 +115,13 @@ def infer(  # noqa: PLR0917 - an option each
     Whatever stops it (Ctrl-C, a full disk, a power cut), the same command goes on: patients that are done are
     kept; those that are missing, failed, or whose scan, model or settings changed are computed, and it is
     told why.
+
+    With --split, instead of INPUT, the patients are those of the model's own configuration: its validation
+    fold, its held-out patients.
     """
-    folder = out or _folder_of(inputs)
-    _require_free(folder)  # before anything heavy is loaded
+    require_one(inputs, split)
+    folder = out or _folder_of(inputs or [Path(split or "")])
+    _require_free(folder, wait)  # before anything heavy is loaded
     from medseg.batch import BatchModel, BatchOptions
     from medseg.cli.printing import say
     from medseg.inference.profile import Profile
@@ -113,8 +135,17 @@ def infer(  # noqa: PLR0917 - an option each
     _tell_engine(found)
     found = found.with_vram(parse_bytes(max_vram, "--max-vram")).with_crop(crop)
     found = found.with_inference(_changed(found.inference, mirror, overlap))
-    patients = _find(inputs, found, _reading(geometry, nonfinite, series_uid), folder)
-    if len(inputs) == 1 and len(patients.cases) == 1 and not patients.problems and _is_one_scan(inputs[0]):
+    reading = parse_reading(geometry, nonfinite, series_uid)
+    patients = patients_of_split(found, split) if split else find_inputs(inputs or [], found, reading, folder)
+    patients = share_of(patients, shard)
+    if (
+        inputs
+        and not shard
+        and len(inputs) == 1
+        and len(patients.cases) == 1
+        and not patients.problems
+        and _is_one_scan(inputs[0])
+    ):
         target = _single_target(inputs[0], out)
         return _one(found, patients.cases[0], target, BatchOptions(max_ram_bytes=limit, profile=timed), json)
     return _many(found, patients, folder, BatchOptions(workers, timeout, limit, verify, timed), json)
@@ -171,10 +202,13 @@ def _tell_engine(model: "BatchModel") -> None:
         say(cost_line(model.file.quantisation) or "int8: what it costs was not measured")
 
 
-def _require_free(folder: Path) -> None:
+def _require_free(folder: Path, wait: bool) -> None:
+    from functools import partial
+
+    from medseg.cli.waiting import when_free
     from medseg.lock import require_free
 
-    require_free(folder, folder / ".medseg")
+    when_free(partial(require_free, folder, folder / ".medseg"), wait)
 
 
 def _find_model(given: Path | None) -> Path:
@@ -193,40 +227,6 @@ def _find_model(given: Path | None) -> Path:
         "no model: give one with --model or $MEDSEG_MODEL (medseg models lists those at hand), "
         "or train one here (medseg train configs/prostate_ct.yaml)",
     )
-
-
-def _reading(geometry: str, nonfinite: str, series_uid: str | None) -> "Reading":
-    from medseg.config.data import Reading
-    from medseg.errors import Code, UsageError
-
-    for option, value, choices in (
-        ("--geometry", geometry, ("agreed", "sform", "qform", "pixdim")),
-        ("--nonfinite", nonfinite, ("refuse", "zero")),
-    ):
-        if value not in choices:
-            raise UsageError(Code.OPTION, f"{option} {value}: give one of {', '.join(choices)}")
-    return Reading.model_validate({"geometry": geometry, "nonfinite": nonfinite, "series_uid": series_uid})
-
-
-def _find(inputs: list[Path], model: "BatchModel", reading: "Reading", folder: Path) -> "Patients":
-    """The patients of all inputs; masks of an earlier run that lie among them are no scans."""
-    from medseg.data import Patients, find_patients
-    from medseg.errors import Code, UsageError
-
-    channels = model.experiment.data.channels
-    ours = folder if os.path.isdir(folder / ".medseg") else None  # noqa: PTH112 - a name that is too long is no folder
-    found = [find_patients(path, channels, leave_out=ours) for path in inputs]
-    cases = tuple(replace(case, reading=reading) for patients in found for case in patients.cases)
-    ids = [case.id.casefold() for case in cases]
-    UsageError.raise_if(
-        Code.SAME_NAME,
-        (
-            f"{case.id}: two inputs have this name, one mask would replace the other: run them apart"
-            for index, case in enumerate(cases)
-            if case.id.casefold() in ids[:index]
-        ),
-    )
-    return Patients(cases, tuple(problem for patients in found for problem in patients.problems))
 
 
 def _changed(inference: "InferenceConfig", mirror: bool, overlap: float | None) -> "InferenceConfig":

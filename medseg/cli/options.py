@@ -3,11 +3,14 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medseg.errors import Code, UsageError
+
+if TYPE_CHECKING:
+    from medseg.data import Part
 
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="The experiment, a YAML file (see configs/).")
@@ -33,6 +36,36 @@ Engine = Annotated[
         help="auto, torch or openvino. auto: OpenVINO on a CPU, which is faster there; else PyTorch."
     ),
 ]
+
+
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Patients of the configuration's cohort: validation, test, train, or folds (not held out)."
+    ),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Where another process works in the folder, wait until it ends.")
+]
+
+
+def parse_part(text: str) -> "Part":
+    """A part of a cohort."""
+    parts: tuple[Part, ...] = ("train", "validation", "test", "folds")
+    for part in parts:
+        if text == part:
+            return part
+    raise UsageError(Code.OPTION, f"--split {text}: give one of {', '.join(parts)}")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``2/8``, the second of eight: number and count."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) <= 100_000):
+        raise UsageError(
+            Code.OPTION, f"--shard {text}: write NUMBER/COUNT, as in 2/8 for the second of eight"
+        )
+    return int(number), int(count)
 
 
 def parse_labels(texts: Sequence[str]) -> dict[str, int]:

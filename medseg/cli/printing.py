@@ -9,7 +9,7 @@ from rich.table import Table
 
 from medseg.evaluation import MetricSummary, Summary
 
-_SHOWN = ("dice", "iou", "hd95", "assd", "nsd")
+_SHOWN = ("dice", "iou", "hd95", "assd", "nsd", "lesion_f1")
 
 
 def say(text: str) -> None:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from medseg.cli.options import ConfigFile, Json, Overrides
+from medseg.cli.options import ConfigFile, Json, Overrides, Wait
+
+if TYPE_CHECKING:
+    from medseg.training.lock import FolderLock
 
 
 def train(
@@ -27,19 +30,23 @@ def train(
             help="Go on from the last checkpoint (of -o, or of the newest run), or start where none is yet.",
         ),
     ] = False,
+    wait: Wait = False,
     json: Json = False,
 ) -> int:
     """Train a network, then report on the held-out patients.
 
     The run folder holds the model, masks, scores (cases.csv, summary.json) and report.html.
 
-    Ctrl-C or a TERM signal saves a checkpoint; --resume goes on from there and ends in the same weights.
-    After a kill or a power cut it goes on from a checkpoint at most training.checkpoint_minutes old.
+    Ctrl-C or a TERM signal saves a checkpoint and a report so far; --resume goes on from there and ends in
+    the same weights. After a kill or a power cut it goes on from a checkpoint at most
+    training.checkpoint_minutes old.
     """
-    from medseg.cli.display import Bars, TrainingDisplay
+    from medseg.cli.display import Bars
     from medseg.cli.printing import print_json, print_summary, say
+    from medseg.cli.training_display import TrainingDisplay
+    from medseg.cli.waiting import when_free
     from medseg.config import load_experiment
-    from medseg.report.run import report_on_run
+    from medseg.report.run import report_on_interrupted, report_on_run
     from medseg.training import Interrupted, RunFolder, leaving_at_once
     from medseg.training.train import build_team
     from medseg.training.train import train as run_training
@@ -50,17 +57,24 @@ def train(
     command = shlex.join(["medseg", *sys.argv[1:]])
     if not team.leads:
         _follow(partial(run_training, experiment, run, resume=resume, team=team))
+    when_free(partial(_have, run.lock), wait)
     with Bars() as bars:
         display = TrainingDisplay(bars)
         try:
             with leaving_at_once(), run.lock():
-                trained = run_training(
-                    experiment, run, resume=resume, listener=display, command=command, team=team
-                )
+                try:
+                    trained = run_training(
+                        experiment, run, resume=resume, listener=display, command=command, team=team
+                    )
+                except Interrupted:
+                    report_on_interrupted(run, experiment)
+                    raise
                 summary = report_on_run(run, experiment, trained.split, display.reporting)
         except Interrupted as interrupted:
             bars.close()
             say(f"{interrupted}; go on with: {_to_go_on(str(config), set_ or (), run.path)}")
+            if run.report.is_file():
+                say(f"report so far: {run.report}")
             _leave(interrupted.exit_code)
     if json:
         print_json({"run": str(run.path), "report": str(run.report), "summary": str(run.summary)})
@@ -68,6 +82,11 @@ def train(
         print_summary(summary)
         say(f"report: {run.report}\nmodel:  {run.model}")
     return 0
+
+
+def _have(lock: "FolderLock") -> None:
+    with lock():
+        pass
 
 
 def _follow(work: Callable[[], object]) -> NoReturn:

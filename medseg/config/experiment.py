@@ -71,6 +71,7 @@ class Experiment(Settings):
         told = {
             "inference.postprocessing.largest_component": set(post.largest_component),
             "inference.postprocessing.minimum_volume_ml": set(post.minimum_volume_ml),
+            "evaluation.lesions": set(self.evaluation.lesions),
             "left_right_pairs": {name for pair in self.left_right_pairs or () for name in pair},
         }
         for key, used in told.items():

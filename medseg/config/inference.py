@@ -42,6 +42,16 @@ Metric = Literal[
 ]
 
 
+class LesionConfig(Settings):
+    match: Literal["iou", "any_voxel"] = "iou"
+    """When a reference lesion is found. iou: a predicted lesion of its own overlaps it by at least ``iou``.
+    any_voxel: any predicted lesion shares a voxel with it, and may find several."""
+    iou: float = Field(0.1, gt=0, le=1)
+    """Intersection over union from which two lesions are one (nnDetection's 0.1; Baumgartner 2021)."""
+    minimum_volume_mm3: float = Field(0.0, ge=0)
+    """Smaller parts, of the reference and of the prediction, are no lesions. 0: each voxel counts."""
+
+
 class EvaluationConfig(Settings):
     metrics: tuple[Metric, ...] = (
         "dice", "iou", "pixel_accuracy", "mean_pixel_accuracy", "precision", "recall", "f1",
@@ -50,3 +60,5 @@ class EvaluationConfig(Settings):
     """Volumes and their errors in mL are always told."""
     nsd_tolerance_mm: Positive = 2.0
     """Surfaces closer than this agree (normalised surface distance, Nikolov 2018)."""
+    lesions: dict[str, LesionConfig] = Field(default_factory=dict)
+    """Structures, such as tumours, whose connected parts (26 neighbours) are counted one by one."""

@@ -1,18 +1,42 @@
 """Several trained networks as one model file, whose scores are averaged."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from medseg.config import parse_experiment
-from medseg.errors import Code, ModelFileError, UsageError
+from medseg.config.inference import PostprocessingConfig
+from medseg.config.load import read_yaml
+from medseg.errors import Code, ConfigError, ModelFileError, UsageError
 from medseg.modelfile import MAX_MEMBERS, ModelFile, load_network, member_prefix
 
 _SHARED = ("labels", "left_right_pairs", "preprocessing", "model", "inference")
 """Parts of an experiment that decide a mask, besides channels, patch size and fitted values."""
 
 
-def merge_models(models: Sequence[ModelFile], name: str) -> ModelFile:
+def read_postprocessing(path: Path) -> PostprocessingConfig:
+    """What ``medseg postprocess`` chose.
+
+    Raises:
+        ConfigError: not such a file.
+    """
+    told = read_yaml(path).get("postprocessing")  # JSON is YAML
+    try:
+        return PostprocessingConfig.model_validate(told)
+    except ValidationError:
+        raise ConfigError(
+            Code.CONFIG_VALUE, f"{path}: no postprocessing in it: give a file that medseg postprocess wrote"
+        ) from None
+
+
+def merge_models(
+    models: Sequence[ModelFile], name: str, postprocessing: PostprocessingConfig | None = None
+) -> ModelFile:
     """One model of the networks of all ``models``, under the configuration of the first and its own ``name``.
+
+    ``postprocessing`` takes the place of the first one's.
 
     Raises:
         UsageError: less than two networks, or too many.
@@ -34,6 +58,8 @@ def merge_models(models: Sequence[ModelFile], name: str) -> ModelFile:
                 "train them with one configuration, with preprocessing.spacing_mm set",
             )
     told = first.experiment.model_dump(mode="json") | {"name": name}
+    if postprocessing is not None:
+        told["inference"]["postprocessing"] = postprocessing.model_dump(mode="json")
     weights = {
         member_prefix(index) + key: value
         for index, member in enumerate(members)

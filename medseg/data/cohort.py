@@ -39,19 +39,31 @@ def find_cases(
     Raises:
         CohortError: with one line a problem (20 at most, then how many more).
     """
+    found = search_cases(config, structures, progress=progress)
+    CohortError.raise_if(Code.COHORT_CASES, shortened(found.problems))
+    return found.cases
+
+
+def search_cases(
+    config: DataConfig, structures: Sequence[str], *, progress: Progress | None = None
+) -> Findings:
+    """The same, with the problems beside the cases that are all right.
+
+    Raises:
+        CohortError: there is no cohort, or it is of no known form.
+    """
     if config.cohort.startswith("phantom:"):
-        return tuple(sorted(_phantom(config.cohort, progress), key=lambda case: case.id))
+        return Findings(tuple(sorted(_phantom(config.cohort, progress), key=lambda case: case.id)))
     root = Path(config.cohort).expanduser()
     found = _find(root, config, structures)
     problems = [*found.problems, *_duplicates(found.cases)]
     if not problems and not found.cases:
         problems.append(f"cohort {root}: no case found; give {FORMS}{_csv_hint(root)}")
-    CohortError.raise_if(Code.COHORT_CASES, shortened(problems))
     log.info(
         "cohort %s: %d cases of %d patients", root, len(found.cases), len({c.patient for c in found.cases})
     )
     cases = (replace(case, reading=config.reading) for case in found.cases)
-    return tuple(sorted(cases, key=lambda case: case.id))
+    return Findings(tuple(sorted(cases, key=lambda case: case.id)), tuple(problems))
 
 
 def shortened(problems: Sequence[str]) -> tuple[str, ...]:

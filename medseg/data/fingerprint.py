@@ -2,7 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from medseg.data.case import Case
@@ -23,21 +25,51 @@ def case_fingerprint(case: Case, preparation: str) -> str:
     digest = hashlib.sha256(preparation.encode())
     for role, path in [*(("image", image) for image in case.images), ("label", case.label)]:
         digest.update(f"\0{role}".encode())
-        if path is None:
-            continue
-        try:
-            for file in _files_of(path):
-                content = _file_digest(file)
-                digest.update(content)
-        except OSError as error:
-            raise CohortError(
-                Code.CANNOT_OPEN,
-                f"case {case.id}: {path} cannot be read ({error.strerror or error}); check the disk",
-            ) from None
+        for content in _contents(case, path):
+            digest.update(content)
     return digest.hexdigest()
 
 
-def _file_digest(path: Path) -> bytes:
+def files_of_cases(cases: Iterable[Case]) -> dict[str, dict[str, str]]:
+    """For each case the sha256 of each file by what it is: ``image``, ``image 2``, ``label``.
+
+    Of a volume of several files, the sha256 over theirs. Files that cannot be read are left out.
+    """
+    return {case.id: dict(_hashes(case)) for case in cases}
+
+
+def _hashes(case: Case) -> Iterator[tuple[str, str]]:
+    names = ["image", *(f"image {number}" for number in range(2, len(case.images) + 1)), "label"]
+    for name, path in zip(names, (*case.images, case.label), strict=True):
+        with suppress(CohortError):
+            contents = _contents(case, path)
+            if len(contents) == 1:
+                yield name, contents[0].hex()
+            elif contents:
+                yield name, hashlib.sha256(b"".join(contents)).hexdigest()
+
+
+def _contents(case: Case, path: Path | None) -> list[bytes]:
+    """The digest of each file behind ``path``."""
+    if path is None:
+        return []
+    try:
+        return [_file_digest(file, _stamp(file)) for file in _files_of(path)]
+    except OSError as error:
+        raise CohortError(
+            Code.CANNOT_OPEN,
+            f"case {case.id}: {path} cannot be read ({error.strerror or error}); check the disk",
+        ) from None
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    told = path.stat()
+    return told.st_size, told.st_mtime_ns, told.st_ctime_ns, told.st_ino
+
+
+@lru_cache(maxsize=1 << 16)
+def _file_digest(path: Path, stamp: tuple[int, ...]) -> bytes:  # noqa: ARG001 - a file that was written to has another
+    """Read once, though a training asks several times."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 

@@ -1,13 +1,16 @@
 """Who is held out, who validates and who trains: by patient, and the same on every machine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, assert_never
 
 import numpy as np
 
 from medseg.config import DataConfig
 from medseg.data.case import Case
 from medseg.errors import Code, CohortError
+
+Part = Literal["train", "validation", "test", "folds"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,31 @@ class Split:
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
     test: tuple[Case, ...]
+
+    def part(self, name: Part) -> tuple[Case, ...]:
+        """The cases of a part; ``folds``: all that are not held out."""
+        match name:
+            case "train":
+                return self.train
+            case "validation":
+                return self.validation
+            case "test":
+                return self.test
+            case "folds":
+                return tuple(sorted((*self.train, *self.validation), key=lambda case: case.id))
+            case _:
+                assert_never(name)
+
+
+def fold_of_each(cases: Sequence[Case], config: DataConfig) -> dict[str, int | None]:
+    """Case id to the fold that it validates in; None: held out.
+
+    Raises:
+        CohortError: when there are too few patients for the held-out set and the folds.
+    """
+    folds = [split_cases(cases, config.model_copy(update={"fold": fold})) for fold in range(config.folds)]
+    found = {case.id: fold for fold, split in enumerate(folds) for case in split.validation}
+    return {case.id: found.get(case.id) for case in sorted(cases, key=lambda case: case.id)}
 
 
 def split_cases(cases: Iterable[Case], config: DataConfig) -> Split:

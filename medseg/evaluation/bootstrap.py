@@ -5,13 +5,14 @@ Bias-corrected and accelerated bootstrap (BCa): Efron 1987, doi:10.1080/01621459
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 RESAMPLES = 2000
-INTERVAL = "95 % interval of the mean: BCa bootstrap over patients, {} resamples, seeded"
+INTERVAL = "95 % interval of the mean: BCa bootstrap over patients, {} resamples, seeded, tails expanded"
 _TAILS = (0.025, 0.975)
 
 Interval = tuple[float, float]
@@ -63,11 +64,16 @@ def _ratio(sums: Float64[np.ndarray, "*s"], sizes: Float64[np.ndarray, "*s"]) ->
 
 
 def bca_interval(
-    mean: float, resampled: Float64[np.ndarray, " b"], left_out: Float64[np.ndarray, " p"]
+    mean: float,
+    resampled: Float64[np.ndarray, " b"],
+    left_out: Float64[np.ndarray, " p"],
+    *,
+    expanded: bool = True,
 ) -> Interval | None:
     """The 95 % interval of ``mean``; None with fewer than two patients that have a value.
 
-    Resamples without any value are left out.
+    Resamples without any value are left out. ``expanded`` reaches as much further out as Student's t does for
+    so few patients (Hesterberg 2015, doi:10.1080/00031305.2015.1089789, section 4.2); without, it is Efron's.
     """
     drawn, jackknife = resampled[~np.isnan(resampled)], left_out[~np.isnan(left_out)]
     if len(jackknife) < 2 or not len(drawn) or np.isnan(mean):
@@ -79,10 +85,16 @@ def bca_interval(
     slopes = jackknife.mean() - jackknife
     squares = float((slopes**2).sum())
     skew = float((slopes**3).sum()) / (6 * squares**1.5) if squares > spread**2 else 0.0
-    at = [_adjusted(float(ndtri(tail)), bias, skew) for tail in _TAILS]
+    people = len(jackknife)
+    wider = sqrt(people / (people - 1)) if expanded else 1.0
+    ends = (wider * float(stdtrit(people - 1, tail) if expanded else ndtri(tail)) for tail in _TAILS)
+    at = [_adjusted(end, bias, skew) for end in ends]
     low, high = (float(bound) for bound in np.quantile(drawn, at))
     return low, high
 
 
 def _adjusted(z: float, bias: float, skew: float) -> float:
-    return float(ndtr(bias + (bias + z) / (1 - skew * (bias + z))))
+    scale = 1 - skew * (bias + z)
+    if scale <= 0:  # so few patients, and so skewed, that the formula has no answer: as far as it goes
+        return 1.0 if bias + z > 0 else 0.0
+    return float(ndtr(bias + (bias + z) / scale))

@@ -19,7 +19,11 @@ ALWAYS_TOLD: tuple[str, ...] = ("volume_error_ml", "volume_error_relative")
 
 LOWER_IS_BETTER: frozenset[str] = frozenset({"hd95", "assd"})
 """Metrics in millimetres; all other metrics are shares between 0 and 1, the larger the better. The signed
-volume errors are neither: best at 0."""
+volume errors are neither: best at 0. The counts of ``LESION_COUNTS`` are no shares either."""
+
+LESION_SHARES: tuple[str, ...] = ("lesion_f1", "lesion_sensitivity", "lesion_precision")
+LESION_COUNTS: tuple[str, ...] = ("lesion_false_positives", "lesions_in_reference")
+"""Values of the structures whose parts are counted one by one (``evaluation.lesions``)."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class StructureScore:
 
     ``values`` maps a metric's name (and the ``ALWAYS_TOLD``) to its value; None is undefined, and the
     key stays. ``reference_ml`` is None when the structure was not contoured, ``prediction_ml`` when there was
-    no prediction.
+    no prediction. ``reference_hash`` tells two references apart (empty: not known, or not contoured).
     """
 
     structure: str
@@ -36,6 +40,7 @@ class StructureScore:
     reference_ml: float | None
     prediction_ml: float | None
     values: Mapping[str, float | None]
+    reference_hash: str = ""
 
 
 @dataclass(frozen=True)

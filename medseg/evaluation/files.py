@@ -17,6 +17,8 @@ from medseg.files import read_regular, write_text_atomically
 MAX_BYTES = 500_000_000
 _FRONT = ("case", "patient", "outcome", "structure", "status", "reference_ml", "prediction_ml")
 _BACK = ("reason",)
+_HASH = "reference_hash"  # evaluations of earlier versions have none
+_TEXTS = ("case", "patient", "outcome", "structure", "status", _HASH, *_BACK)
 _OVERALL = "overall_"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -38,7 +40,7 @@ def write_cases_csv(path: Path, scores: Sequence[CaseScore], failed: Sequence[Fa
     told = [*ALWAYS_TOLD, *(key for key in values if key not in ALWAYS_TOLD)]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([*_FRONT, *told, *(_OVERALL + metric for metric in overall), *_BACK])
+    writer.writerow([*_FRONT, _HASH, *told, *(_OVERALL + metric for metric in overall), *_BACK])
     for case in cases:
         for one in case.structures or (None,):
             writer.writerow(_cells(case, one, told, list(overall)))
@@ -51,13 +53,14 @@ def _cells(
     lost = isinstance(case, FailedCase)
     front = [inert_text(case.case), inert_text(case.patient), "failed" if lost else "predicted"]
     if one is None:
-        front += [""] * (4 + len(told))
+        front += [""] * (5 + len(told))
     else:
         front += [
             inert_text(one.structure),
             one.status,
             _number(one.reference_ml),
             _number(one.prediction_ml),
+            one.reference_hash,
         ]
         front += [_number(one.values.get(key)) for key in told]
     if isinstance(case, FailedCase):
@@ -139,7 +142,7 @@ def _problem(row: Row, columns: Sequence[str]) -> str | None:
     if row["structure"] and row["status"] not in get_args(Status):
         return f"status {row['status']!r}: one of {', '.join(get_args(Status))} is expected"
     for column in columns:
-        if column not in (*_FRONT[:5], *_BACK) and not _is_number(row[column]):
+        if column not in _TEXTS and not _is_number(row[column]):
             return f"{column} {row[column]!r}: a number or nothing is expected"
     return None
 
@@ -170,7 +173,7 @@ def _failure(rows: Sequence[Row], columns: Sequence[str]) -> FailedCase:
 
 
 def _structures(rows: Sequence[Row], columns: Sequence[str]) -> tuple[StructureScore, ...]:
-    told = [c for c in columns if c not in (*_FRONT, *_BACK) and not c.startswith(_OVERALL)]
+    told = [c for c in columns if c not in (*_FRONT, *_TEXTS) and not c.startswith(_OVERALL)]
     statuses: dict[str, Status] = {status: status for status in get_args(Status)}
     return tuple(
         StructureScore(
@@ -179,6 +182,7 @@ def _structures(rows: Sequence[Row], columns: Sequence[str]) -> tuple[StructureS
             _read_number(row["reference_ml"]),
             _read_number(row["prediction_ml"]),
             {key: _read_number(row[key]) for key in told},
+            row.get(_HASH, ""),
         )
         for row in rows
         if row["structure"]

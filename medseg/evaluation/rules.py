@@ -1,6 +1,7 @@
 """The rules behind the numbers, in the words that are printed beside the means."""
 
 from medseg.config.inference import EvaluationConfig
+from medseg.evaluation.lesions import lesion_rules
 
 RULES: tuple[str, ...] = (
     "Missed (the reference has it, the prediction is empty): 0 in every share (Dice, IoU, precision, recall, "
@@ -27,6 +28,5 @@ RULES: tuple[str, ...] = (
 
 def rules_for(config: EvaluationConfig) -> tuple[str, ...]:
     """``RULES`` and what the configuration adds to them."""
-    if "nsd" not in config.metrics:
-        return RULES
-    return (*RULES, f"NSD tolerance: {config.nsd_tolerance_mm:g} mm.")
+    tolerance = (f"NSD tolerance: {config.nsd_tolerance_mm:g} mm.",) if "nsd" in config.metrics else ()
+    return (*RULES, *tolerance, *lesion_rules(config.lesions))

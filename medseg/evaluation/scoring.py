@@ -1,18 +1,20 @@
 """One case: prediction against reference, every structure, every configured metric."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, UInt16
+from jaxtyping import Bool, Int64, UInt16
 from scipy.ndimage import find_objects
 
-from medseg.config.inference import EvaluationConfig
+from medseg.config.inference import EvaluationConfig, LesionConfig
 from medseg.errors import Code, UsageError
 from medseg.evaluation import overlap, surfaces
 from medseg.evaluation.case import LOWER_IS_BETTER, CaseScore, FailedCase, Status, StructureScore
 from medseg.evaluation.confusion import Confusion, confusion_matrix, structure_confusion, to_classes
+from medseg.evaluation.fingerprint import hash_structure
+from medseg.evaluation.lesions import count_lesions, lesion_values, unmeasured_lesions
 from medseg.volume import Geometry, Volume, require_same_grid
 
 _SHARES: dict[str, Callable[[Confusion], float | None]] = {
@@ -31,6 +33,7 @@ _OVERALL: dict[str, Callable[[Int64[np.ndarray, "C C"]], float | None]] = {
 _SURFACE = ("hd95", "assd", "nsd")
 
 Box = tuple[slice, slice, slice]
+_NOWHERE: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 
 
 def score_case(
@@ -83,16 +86,17 @@ def score_failure(
 ) -> FailedCase:
     """The failed case with every structure that its reference has counted as missed."""
     unknown = _not_contoured(labels, known)
-    sizes = np.bincount(to_classes(reference.array, labels).ravel(order="K"), minlength=len(labels) + 1)
+    maps = _LabelMaps.of(reference.with_array(np.zeros_like(reference.array)), reference, labels)
     structures = []
     for index, name in enumerate(labels, start=1):
         if name in unknown:
             structures.append(_not_contoured_score(name, config, None))
-        elif sizes[index]:
-            reference_ml = float(sizes[index]) * reference.geometry.voxel_ml
-            values = _empty_values("missed", reference.geometry, config)
-            values |= {"volume_error_ml": -reference_ml, "volume_error_relative": -1.0}
-            structures.append(StructureScore(name, "missed", reference_ml, None, values))
+        elif maps.reference_boxes[index - 1] is not None:
+            missed = _score_structure(name, index, maps, config)
+            values = dict(missed.values)
+            if config.lesions:
+                values["lesion_false_positives"] = None  # there is no prediction to count them in
+            structures.append(replace(missed, prediction_ml=None, values=values))
     return FailedCase(failed.case, failed.patient or failed.case, failed.reason, tuple(structures))
 
 
@@ -125,19 +129,26 @@ class _LabelMaps:
     def reference_ml(self, index: int) -> float:
         return float(self.matrix[index].sum()) * self.geometry.voxel_ml
 
-    def surfaces(self, index: int) -> surfaces.SurfaceDistances:
-        """Measured in the smallest box that holds the structure in both maps."""
-        ours, theirs = self.prediction_boxes[index - 1], self.reference_boxes[index - 1]
-        if ours is None or theirs is None:
-            raise UsageError(
-                Code.CALL, f"class {index}: not in both label maps, and has no surface distances"
-            )
+    def masks(self, index: int) -> tuple[Bool[np.ndarray, "I J K"], Bool[np.ndarray, "I J K"]]:
+        """Prediction and reference in the smallest box that holds the structure in both maps."""
+        both = (self.prediction_boxes[index - 1], self.reference_boxes[index - 1])
+        boxes = [box for box in both if box is not None] or [_NOWHERE]
         box = tuple(
-            slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(ours, theirs, strict=True)
+            slice(min(s.start for s in along), max(s.stop for s in along))
+            for along in zip(*boxes, strict=True)
         )
-        return surfaces.measure_surfaces(
-            self.prediction[box] == index, self.reference[box] == index, self.geometry
-        )
+        return self.prediction[box] == index, self.reference[box] == index
+
+    def surfaces(self, index: int) -> surfaces.SurfaceDistances:
+        return surfaces.measure_surfaces(*self.masks(index), self.geometry)
+
+    def lesions(self, index: int, config: LesionConfig) -> dict[str, float | None]:
+        voxel_mm3 = 1000 * self.geometry.voxel_ml
+        return lesion_values(count_lesions(*self.masks(index), voxel_mm3, config))
+
+    def reference_hash(self, index: int) -> str:
+        i, j, k = self.reference_boxes[index - 1] or _NOWHERE
+        return hash_structure(self.reference[i, j, k] == index, (i.start, j.start, k.start), self.geometry)
 
 
 def _boxes(classes: UInt16[np.ndarray, "I J K"], count: int) -> list[Box | None]:
@@ -165,7 +176,11 @@ def _score_structure(name: str, index: int, maps: _LabelMaps, config: Evaluation
     error_ml = prediction_ml - reference_ml
     values["volume_error_ml"] = None if status == "both_empty" else error_ml
     values["volume_error_relative"] = error_ml / reference_ml if reference_ml else None
-    return StructureScore(name, status, reference_ml, prediction_ml, values)
+    if config.lesions:
+        rule = config.lesions.get(name)
+        values |= unmeasured_lesions() if rule is None else maps.lesions(index, rule)
+    told = maps.reference_hash(index)
+    return StructureScore(name, status, reference_ml, prediction_ml, values, told)
 
 
 def _status(counts: Confusion) -> Status:
@@ -217,4 +232,6 @@ def _empty_values(status: Status, geometry: Geometry, config: EvaluationConfig) 
 
 def _not_contoured_score(name: str, config: EvaluationConfig, prediction_ml: float | None) -> StructureScore:
     values = dict.fromkeys((*config.metrics, "volume_error_ml", "volume_error_relative"))
+    if config.lesions:
+        values |= unmeasured_lesions()
     return StructureScore(name, "not_contoured", None, prediction_ml, values)

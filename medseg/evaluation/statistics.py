@@ -27,7 +27,7 @@ class MetricSummary:
     """One metric over cases. All but ``n`` are None when no case defines it (``sd`` also when one does).
 
     ``low`` and ``high`` bound the mean at 95 % (see ``INTERVAL``; None with fewer than two patients); ``iqr``
-    is the 75th minus the 25th percentile.
+    is the 75th minus the 25th percentile (``q1`` and ``q3``).
     """
 
     mean: float | None
@@ -39,6 +39,8 @@ class MetricSummary:
     minimum: float | None
     maximum: float | None
     n: int
+    q1: float | None = None
+    q3: float | None = None
 
 
 @dataclass(frozen=True)
@@ -239,4 +241,6 @@ def _describe(values: Float64[np.ndarray, " n"], interval: Interval | None) -> M
         minimum=float(there[0]),
         maximum=float(there[-1]),
         n=len(there),
+        q1=first,
+        q3=third,
     )

@@ -15,7 +15,15 @@ from typing import Literal, get_args
 import psutil
 
 Stage = Literal[
-    "reading", "preparing", "network", "summing", "restoring", "postprocessing", "writing", "waiting"
+    "reading",
+    "preparing",
+    "network",
+    "summing",
+    "restoring",
+    "judging",
+    "postprocessing",
+    "writing",
+    "waiting",
 ]
 
 STAGES: tuple[Stage, ...] = get_args(Stage)

@@ -1,17 +1,18 @@
 """A trained model that turns scans into masks on the scan's own grid."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Integer, UInt8
+from jaxtyping import Integer
 
 from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
 from medseg.config.preprocessing import ZScoreIntensity
 from medseg.inference.choice import choose_engine
+from medseg.inference.confidence import ConfidenceMeter
 from medseg.inference.engine import Engine
 from medseg.inference.engines import build_engines
 from medseg.inference.ensemble import Ensemble, together
@@ -26,16 +27,26 @@ from medseg.inference.memory import (
     ways_for,
 )
 from medseg.inference.postprocess import postprocess
+from medseg.inference.predict import predict_classes, stream_axis, to_values
 from medseg.inference.preparation import Preparation, PreparedScan
-from medseg.inference.profile import note_need, note_scan, stage
-from medseg.inference.restore import LabelRestorer
-from medseg.inference.sliding import Progress, stream_scores
+from medseg.inference.profile import note_need, stage
+from medseg.inference.review import ReviewRule
+from medseg.inference.sliding import Progress
 from medseg.inference.vram import require_vram
-from medseg.inference.windows import WindowPlan, plan_windows
+from medseg.inference.windows import plan_windows
 from medseg.inference.workspace import WAYS, Way, Workspace
 from medseg.modelfile import ModelFile, load_model
-from medseg.transforms import Fitted, Prepared
+from medseg.transforms import Fitted
 from medseg.volume import Geometry, Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """A mask, and the Dice that the network's probabilities promise for each structure (of a model that was
+    calibrated: None else)."""
+
+    mask: Volume
+    expected_dice: dict[str, float] | None = None
 
 
 class Segmenter:
@@ -54,8 +65,10 @@ class Segmenter:
         engine: Engine,
         inference: InferenceConfig | None = None,
         max_ram: int | None = None,
+        rule: ReviewRule | None = None,
     ) -> None:
         self.experiment = experiment
+        self.rule = rule
         self.inference = inference or experiment.inference
         self.fitted = fitted
         self.preparation = Preparation(experiment, fitted)
@@ -104,11 +117,12 @@ class Segmenter:
         choice = choose_engine(engine, device, precision)
         engines = build_engines(model, choice, plan_windows(model.experiment, inference).size, again)
         whole = together(engines, model.experiment.class_count)
-        return cls(model.experiment, Fitted.from_json(model.fitted), whole, inference)
+        rule = ReviewRule.from_json(model.review) if model.review else None
+        return cls(model.experiment, Fitted.from_json(model.fitted), whole, inference, None, rule)
 
     def with_inference(self, inference: InferenceConfig) -> "Segmenter":
         """The same model with other windows or postprocessing."""
-        return Segmenter(self.experiment, self.fitted, self._engine, inference, self.max_ram)
+        return Segmenter(self.experiment, self.fitted, self._engine, inference, self.max_ram, self.rule)
 
     def with_memory(self, max_ram: int | None) -> "Segmenter":
         """The same model in a process that must stay within ``max_ram`` bytes (None: no limit).
@@ -116,7 +130,7 @@ class Segmenter:
         Large arrays move to temporary files as far as is needed; the labels stay the same, bit for bit. Scans
         that cannot be segmented within the limit are refused before the work begins.
         """
-        return Segmenter(self.experiment, self.fitted, self._engine, self.inference, max_ram)
+        return Segmenter(self.experiment, self.fitted, self._engine, self.inference, max_ram, self.rule)
 
     def require_vram(self, max_vram: int | None) -> None:
         """See to it that a window fits into ``max_vram`` bytes of the graphics card, before a scan is read.
@@ -177,10 +191,11 @@ class Segmenter:
             GridMismatchError: channels on different grids.
             EnvironmentProblem: the memory does not suffice.
         """
-        return self.segment(list(images), progress=progress)
+        return self.segment(list(images), progress=progress).mask
 
-    def segment(self, images: list[Volume], *, progress: Progress | None = None) -> Volume:
-        """As calling it; ``images`` is emptied when they are preprocessed, so that their memory is free."""
+    def segment(self, images: list[Volume], *, progress: Progress | None = None) -> Segmented:
+        """As calling it, with what is expected of the mask; ``images`` is emptied when they are preprocessed,
+        so that their memory is free."""
         way = WAYS[0]
         if images:
             read = sum(image.array.nbytes for image in images)
@@ -191,12 +206,12 @@ class Segmenter:
             with stage("preparing"):
                 scan = self.preparation(*images)
                 images.clear()
-                axis = _stream_axis(scan.prepared)
+                axis = stream_axis(scan.prepared)
                 image = workspace.image(scan.prepared.image, axis)
                 scan = replace(scan, prepared=replace(scan.prepared, image=image))
             return self._predict(scan, workspace, progress)
 
-    def predict(self, scan: PreparedScan, *, progress: Progress | None = None) -> Volume:
+    def predict(self, scan: PreparedScan, *, progress: Progress | None = None) -> Segmented:
         """Segment a scan that ``preparation`` gave.
 
         Raises:
@@ -218,7 +233,8 @@ class Segmenter:
         note_need(lambda: need(size, self._plan, self._engine, way))
         return way
 
-    def _predict(self, scan: PreparedScan, workspace: Workspace, progress: Progress | None) -> Volume:
+    def _predict(self, scan: PreparedScan, workspace: Workspace, progress: Progress | None) -> Segmented:
+        meter = self._meter()
         classes = predict_classes(
             self._engine,
             scan.prepared,
@@ -228,63 +244,15 @@ class Segmenter:
             progress=progress,
             workspace=workspace,
             nearest_axis=self.preparation.nearest_axis(scan.native),
+            meter=meter,
         )
         order = {name: index for index, name in enumerate(self.labels, start=1)}
         with stage("postprocessing"):
             postprocess(classes, self.inference.postprocessing, order, scan.native.voxel_ml)
-            return Volume(_to_values(classes, self._values), scan.native)
+            mask = Volume(to_values(classes, self._values), scan.native)
+        return Segmented(mask, None if meter is None else dict(zip(self.labels, meter.dice(), strict=True)))
 
-
-def predict_classes(
-    engine: Engine,
-    prepared: Prepared,
-    native: Geometry,
-    plan: WindowPlan,
-    *,
-    pairs: tuple[tuple[int, int], ...] = (),
-    progress: Progress | None = None,
-    workspace: Workspace | None = None,
-    nearest_axis: int | None = None,
-) -> UInt8[np.ndarray, "I J K"]:
-    """Class indices on the ``native`` grid of a prepared scan (``nearest_axis``: of ``LabelRestorer``)."""
-    place = workspace or Workspace()
-    axis = _stream_axis(prepared)
-    restorer = LabelRestorer(native, prepared.geometry, axis, nested=plan.nested, nearest_axis=nearest_axis)
-
-    def after_window(done: int, total: int) -> None:
-        place.release()
-        if progress is not None:
-            progress(done, total)
-
-    stream = stream_scores(
-        engine,
-        prepared.image,
-        plan,
-        stream_axis=axis,
-        pairs=pairs,
-        progress=after_window,
-        allocate=place.zeros,
-        release=place.release,
-    )
-    for plane in stream:
-        with stage("restoring"):
-            restorer.add(plane)
-    note_scan(int(np.prod(native.shape)))
-    return restorer.finish()
-
-
-def _stream_axis(prepared: Prepared) -> int:
-    """The longest: the planes across it are the smallest."""
-    return int(np.argmax(prepared.image.shape[1:]))
-
-
-def _to_values(
-    classes: UInt8[np.ndarray, "I J K"], values: Integer[np.ndarray, " L"]
-) -> Integer[np.ndarray, "I J K"]:
-    """Plane by plane, in place where the values fit: an index of a whole scan takes eight bytes a voxel."""
-    if np.array_equal(values, np.arange(len(values))):
-        return classes
-    result = classes if values.dtype == classes.dtype else np.empty(classes.shape, values.dtype, order="F")
-    for plane, found in zip(classes.T, result.T, strict=True):
-        found[...] = values[plane]
-    return result
+    def _meter(self) -> ConfidenceMeter | None:
+        if self.rule is None or self._plan.nested:
+            return None
+        return ConfidenceMeter(len(self.labels) + 1, self.rule.temperature, logits=self._plan.average_logits)

@@ -30,12 +30,13 @@ BODY_ABOVE_AIR = 700
 @dataclass(frozen=True)
 class StructureLook:
     """A label value in one reference. ``extent_mm`` is its box along right, anterior, superior;
-    ``largest_part`` the share of its voxels in its largest connected part (26 neighbours)."""
+    ``largest_part`` the share of its voxels in its largest of ``parts`` connected parts (26 neighbours)."""
 
     voxels: int
     volume_ml: float
     extent_mm: Spacing
     largest_part: float
+    parts: int
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,18 @@ def look_at(case: Case) -> CaseLook:
     """Read a case and measure it.
 
     Raises:
+        as :func:`read_reference` and :func:`measure`.
+    """
+    images, label = read_reference(case)
+    return measure(case, images, label)
+
+
+def read_reference(case: Case) -> tuple[tuple[Volume, ...], Volume]:
+    """The channels of a case, and its reference with the values of its file, all on one grid.
+
+    Raises:
         VolumeError: a file is damaged, or image and reference do not share a grid.
-        CohortError: there is no reference, or it has too many values to be one.
+        CohortError: there is no reference.
     """
     images = load_images(case)
     if case.label is None:
@@ -103,6 +114,15 @@ def look_at(case: Case) -> CaseLook:
         resample=case.reading.resample_labels,
         option="data.reading.resample_labels",
     ).label
+    return images, label
+
+
+def measure(case: Case, images: tuple[Volume, ...], label: Volume) -> CaseLook:
+    """What a plan needs to know of a case in memory.
+
+    Raises:
+        CohortError: the reference has too many values to be one.
+    """
     values = _values(label.array, case.id)
     classes, _ = to_class_indices(label.array, {str(value): value for value in values}, f"case {case.id}")
     geometry = images[0].geometry
@@ -144,7 +164,7 @@ def _values(array: Integer[np.ndarray, "I J K"], subject: str) -> list[int]:
         raise CohortError(
             Code.TOO_MANY_CLASSES,
             f"case {subject}: its reference has {len(values)} values, at most {MAX_CLASSES} are possible: "
-            "is it an image? name the references by --label-file",
+            "is it an image? correct the path, or name the references by --label-file (data.label)",
         )
     return values
 
@@ -165,7 +185,7 @@ def _structures(
         largest = voxels if number == 1 else int(np.bincount(parts.ravel())[1:].max())
         shape = _canonical((inside.shape[0], inside.shape[1], inside.shape[2]), geometry)
         i, j, k = (n * s for n, s in zip(shape, spacing, strict=True))
-        found.append(StructureLook(voxels, voxels * geometry.voxel_ml, (i, j, k), largest / voxels))
+        found.append(StructureLook(voxels, voxels * geometry.voxel_ml, (i, j, k), largest / voxels, number))
     return found
 
 

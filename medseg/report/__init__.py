@@ -1,6 +1,6 @@
-"""Reports: one self-contained HTML page with tables, plots and pictures."""
+"""Reports: one self-contained HTML page with tables, plots and viewers."""
 
-from medseg.report.html import write_report
-from medseg.report.panels import Panel, render_panels
+from medseg.report.case_view import CaseView, render_view
+from medseg.report.html import Origin, write_report
 
-__all__ = ["Panel", "render_panels", "write_report"]
+__all__ = ["CaseView", "Origin", "render_view", "write_report"]

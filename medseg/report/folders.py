@@ -1,9 +1,11 @@
 """The report of a folder of masks against a folder of references."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,9 +14,12 @@ from medseg.config.inference import EvaluationConfig
 from medseg.data.regrid import PlacedLabel, place_label
 from medseg.errors import Code, CohortError, MedsegError
 from medseg.evaluation import FailedCase, Pair, Summary, match_pairs
+from medseg.evaluation.lesions import require_structures
 from medseg.files import write_json_atomically
 from medseg.io import read_label, read_volume, volume_stem
+from medseg.report.html import Origin
 from medseg.report.scored_cases import ScoredCases
+from medseg.training.environment import environment
 from medseg.volume import Volume
 
 Progress = Callable[[str, int, int], None]
@@ -44,18 +49,21 @@ def report_on_folders(
     *,
     images: Path | None = None,
     progress: Progress | None = None,
+    command: str = "",
 ) -> Summary:
-    """Score pairs found by name; write cases.csv, summary.json, evaluation.json and report.html into ``out``.
+    """Score pairs found by name; write cases.csv, report.html, evaluation.json and summary.json into ``out``.
 
     Args:
-        images: the scans behind the masks, for the pictures: a file, or a folder with the same names.
+        images: the scans behind the masks, for the viewers: a file, or a folder with the same names.
+        command: told in evaluation.json and in the report.
 
     Raises:
         CohortError: nothing can be paired, or no reference holds a structure.
     """
     pairs = match_pairs(predictions, references)
     labels = comparison.labels or _labels_found(pairs, comparison.reading)
-    scored = ScoredCases(labels, comparison.config)
+    require_structures(comparison.config.lesions, labels)
+    scored = ScoredCases(labels, comparison.config, expected=len(pairs))
     scans = _scans(images)
     grids: dict[str, str] = {}
     for done, pair in enumerate(pairs):
@@ -67,15 +75,31 @@ def report_on_folders(
     if progress is not None:
         progress("", len(pairs), len(pairs))
     record: dict[str, Any] = {
+        "command": command,
+        **environment(),
         "predictions": str(predictions),
         "references": str(references),
         "labels": labels,
         "missing": comparison.missing,
+        "metrics": comparison.config.model_dump(mode="json"),
         "reading": comparison.reading.model_dump(mode="json"),
         "predictions_off_the_grid": grids,
+        "sha256": {"predictions": _hashes(pairs, "prediction"), "references": _hashes(pairs, "reference")},
     }
     write_json_atomically(out / "evaluation.json", record)
-    return scored.write(out, title=f"{predictions.name} against {references.name}", provenance=record)
+    title = f"{predictions.name} against {references.name}"
+    return scored.write(out, title=title, origin=Origin(provenance=record))
+
+
+def _hashes(pairs: Sequence[Pair], which: Literal["prediction", "reference"]) -> dict[str, str]:
+    """Case to the hash of its file; a file that cannot be read has none, and its case failed."""
+    found = {}
+    for pair in pairs:
+        path = pair.prediction if which == "prediction" else pair.reference
+        if path is not None:
+            with suppress(OSError), path.open("rb") as file:
+                found[pair.case] = file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _score_pair(

@@ -1,34 +1,61 @@
 """The report as one HTML file that needs nothing else, and that no name in it can change."""
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medseg.evaluation.case import CaseScore, FailedCase
 from medseg.evaluation.statistics import Summary
 from medseg.files import write_text_atomically
+from medseg.report.agreement import plot_agreement
+from medseg.report.budget import PAGE_BYTES, Shown
+from medseg.report.case_view import CaseView
 from medseg.report.colours import structure_colour
-from medseg.report.panels import Panel
-from medseg.report.plots import Mark, plot_loss, plot_spread, plot_validation, plot_volumes
+from medseg.report.marks import Mark
+from medseg.report.origin import origin_rows
+from medseg.report.plots import plot_loss, plot_spread, plot_validation
 from medseg.report.tables import (
     COUNT_COLUMNS,
     SHARES,
+    CaseRow,
     all_metrics,
     case_columns,
     case_rows,
     count_rows,
     headline,
     main_metric,
+    score_columns,
+    score_rows,
+    worst_first,
 )
+from medseg.report.templating import render_page
 from medseg.report.words import format_interval, format_value, metric_label
 
-OPEN_CASES = 3
-"""Cases whose pictures are unfolded when the page opens."""
+MOST_PANELS = 24
+"""Structures with a plot of volumes; more are in cases.csv."""
+
+Case = CaseScore | FailedCase
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the figures came about.
+
+    ``history``: rows of ``metrics.jsonl``: ``step`` with ``loss``, or with ``validation_dice`` and
+    ``validation_dice/<structure>``. ``notes``: shown as banners, as that the cohort is a simulation.
+    ``configuration``: YAML. ``provenance``: anything that JSON can say.
+    """
+
+    history: Sequence[Mapping[str, float]] = ()
+    notes: Sequence[str] = ()
+    configuration: str = ""
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+
+NO_ORIGIN = Origin()
 
 
 def write_report(
@@ -38,22 +65,18 @@ def write_report(
     summary: Summary,
     scores: Sequence[CaseScore],
     failed: Sequence[FailedCase] = (),
-    panels: Mapping[str, Sequence[Panel]] = {},
-    history: Sequence[Mapping[str, float]] = (),
-    notes: Sequence[str] = (),
-    configuration: str = "",
-    provenance: Mapping[str, object] = {},
+    views: Mapping[str, CaseView] = {},
+    origin: Origin = NO_ORIGIN,
+    page_bytes: int = PAGE_BYTES,
 ) -> Path:
     """Write ``report.html`` at ``path``, whole or not at all.
 
     Args:
         summary: of ``scores`` and of the failed cases.
         failed: cases without prediction; those of the summary are always told.
-        panels: case id to its pictures (``render_panels``).
-        history: rows of ``metrics.jsonl``: ``step`` with ``loss``, or with ``validation_dice`` and
-            ``validation_dice/<structure>``.
-        notes: shown as a banner, as that the cohort is a simulation.
-        configuration: YAML. provenance: anything that JSON can say; both folded at the end.
+        views: case id to what its viewer shows (``render_view``); the worst cases go first where there is not
+            room for all, and the page says so.
+        page_bytes: what all viewers together may take.
 
     Returns:
         The path written.
@@ -61,30 +84,32 @@ def write_report(
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    failures = {each.case: each for each in (*summary.failures, *failed)}
-    shown = _shown(summary, scores, tuple(failures.values()), panels)
-    text = _render(
-        **shown,
-        title=title,
-        notes=tuple(notes),
-        curves=_curves(summary, history),
-        configuration=configuration.strip(),
-        provenance=_as_json(provenance) if provenance else "",
-    )
-    write_text_atomically(path, text)
+    failures = tuple({each.case: each for each in (*summary.failures, *failed)}.values())
+    cases = worst_first(scores, failures, main_metric(summary))
+    shown = Shown.of([case.case for case in cases], views, page_bytes)
+    rows = case_rows(cases, summary, shown.views)
+    context = {
+        **_tables(summary, rows),
+        **_plots(summary, cases),
+        "title": title,
+        "failures": failures,
+        "views": tuple((row.anchor, shown.views[row.case]) for row in rows if row.anchor),
+        "viewer": _viewer(summary, cases, rows, shown.views),
+        "left_out": shown.left_out,
+        "notes": tuple(origin.notes),
+        "curves": _curves(summary, origin.history),
+        "configuration": origin.configuration.strip(),
+        "origin": origin_rows(origin.provenance),
+        "provenance": _as_json(origin.provenance) if origin.provenance else "",
+    }
+    write_text_atomically(path, render_page(len(summary.structures), context))
     return path
 
 
-def _shown(
-    summary: Summary,
-    scores: Sequence[CaseScore],
-    failures: Sequence[FailedCase],
-    panels: Mapping[str, Sequence[Panel]],
-) -> dict[str, object]:
-    """Tables, plots and pictures, by their name in the template."""
+def _tables(summary: Summary, rows: Sequence[CaseRow]) -> dict[str, object]:
+    """Tables and tiles, by their name in the template."""
     metric = main_metric(summary)
     mean = summary.mean.get(metric)
-    cases = case_rows(scores, failures, summary, panels)
     return {
         "metric": metric_label(metric),
         "mean": format_value(metric, mean.mean if mean else None),
@@ -97,11 +122,7 @@ def _shown(
         "count_columns": COUNT_COLUMNS,
         "counts": count_rows(summary),
         "case_columns": case_columns(summary),
-        "cases": cases,
-        "pictured": tuple(case for case in cases if case.panels),
-        "failures": tuple(failures),
-        "open_cases": OPEN_CASES,
-        **_plots(summary, scores, failures),
+        "cases": tuple(rows),
     }
 
 
@@ -120,56 +141,50 @@ def _tiles(summary: Summary) -> tuple[tuple[str, int, str], ...]:
     )
 
 
-def _plots(
-    summary: Summary, scores: Sequence[CaseScore], failures: Sequence[FailedCase]
-) -> dict[str, object]:
+def _plots(summary: Summary, cases: Sequence[Case]) -> dict[str, object]:
     marks: dict[str, list[Mark]] = {each.structure: [] for each in summary.structures}
-    everyone: list[CaseScore | FailedCase] = [*scores, *failures]
-    for case in everyone:
+    for case in cases:
         for score in case.structures:
             marks.setdefault(score.structure, []).append(Mark(case.case, score))
     metric = main_metric(summary)
-    volumes = [plot_volumes(name, place, each) for place, (name, each) in enumerate(marks.items())]
+    volumes = [plot_agreement(name, place, each) for place, (name, each) in enumerate(marks.items())]
+    drawn = [plot for plot in volumes if plot is not None]
     return {
         "spread": plot_spread(marks, metric, metric_label(metric)) if metric in SHARES and marks else None,
-        "volumes": tuple(plot for plot in volumes if plot is not None),
+        "volumes": tuple(drawn[:MOST_PANELS]),
+        "volumes_left_out": max(0, len(drawn) - MOST_PANELS),
     }
 
 
 def _curves(summary: Summary, history: Sequence[Mapping[str, float]]) -> tuple[Markup, ...]:
-    names = tuple(each.structure for each in summary.structures)
+    keys = {
+        key.partition("/")[2]: None for row in history for key in row if key.startswith("validation_dice/")
+    }
+    names = tuple(each.structure for each in summary.structures) or tuple(keys)
     return tuple(plot for plot in (plot_loss(history), plot_validation(history, names)) if plot is not None)
 
 
-def _render(**context: object) -> str:
-    """Fill the template. The page may use its own style and script, known by their hashes, nothing else."""
-    pages = Environment(
-        loader=PackageLoader("medseg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters["data_uri"] = _data_uri
-    structures = context["structures"]
-    count = len(structures) if isinstance(structures, tuple) else 0
-    style = pages.get_template("report.css.j2").render(colours=[structure_colour(at) for at in range(count)])
-    script = pages.get_template("report.js").render()
-    return pages.get_template("report.html.j2").render(
-        **context,
-        style=Markup(style),  # noqa: S704 - our own file, filled with our own colours
-        style_hash=_content_hash(style),
-        script=Markup(script),  # noqa: S704 - our own file
-        script_hash=_content_hash(script),
-    )
-
-
-def _content_hash(text: str) -> str:
-    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
-
-
-def _data_uri(panel: Panel) -> str:
-    return f"data:{panel.media_type};base64,{b64encode(panel.picture).decode()}"
+def _viewer(
+    summary: Summary, cases: Sequence[Case], rows: Sequence[CaseRow], views: Mapping[str, CaseView]
+) -> dict[str, object]:
+    """What the page's script has to know; it is put into the page as JSON that cannot end its element."""
+    names = [each.structure for each in summary.structures]
+    columns = score_columns(summary)
+    return {
+        "structures": [{"name": name, "colour": structure_colour(place)} for place, name in enumerate(names)],
+        "columns": [label for _, label in columns],
+        "cases": [
+            {
+                "anchor": row.anchor,
+                "name": row.case,
+                "lead": row.cells[0].text,
+                "scores": score_rows(case, names, [metric for metric, _ in columns]),
+                **views[row.case].facts,
+            }
+            for row, case in zip(rows, cases, strict=True)
+            if row.anchor
+        ],
+    }
 
 
 def _as_json(provenance: Mapping[str, object]) -> str:

@@ -1,27 +1,18 @@
-"""The plots of a report: spread of a metric by structure, volume agreement, training curves."""
+"""The plots of a report: spread of a metric by structure, and training curves."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 from markupsafe import Markup
 
-from medseg.evaluation.case import StructureScore
+from medseg.report.marks import Mark, add_dots, shortened
 from medseg.report.svg import Drawing, Scale, x_axis, y_axis
 
 _ROW, _LETTER = 40, 7.2
 _MOST_POINTS, _MOST_DOTS = 500, 60
 """Longer curves are thinned to this many points; those with more values have no dots."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One structure of one case, as plotted."""
-
-    case: str
-    score: StructureScore
 
 
 def plot_spread(marks: Mapping[str, Sequence[Mark]], metric: str = "dice", label: str = "Dice") -> Markup:
@@ -43,57 +34,30 @@ def plot_spread(marks: Mapping[str, Sequence[Mark]], metric: str = "dice", label
     drawing.text(((left + width - 20) / 2, bottom + 38), label, "label")
     for row, (structure, each) in enumerate(marks.items()):
         middle = 10 + _ROW * (row + 0.5)
-        drawing.text((left - 12, middle + 4), _shortened(structure, 36), "name", "end")
-        _spread_row(drawing, each, (metric, label), x, (middle, f"s{row}"))
+        drawing.text((left - 12, middle + 4), shortened(structure, 36), "name", "end")
+        _spread_row(drawing, each, (metric, label), x, (middle, row))
     return drawing.finish()
 
 
 def _spread_row(
-    drawing: Drawing, marks: Sequence[Mark], metric: tuple[str, str], x: Scale, place: tuple[float, str]
+    drawing: Drawing, marks: Sequence[Mark], metric: tuple[str, str], x: Scale, place: tuple[float, int]
 ) -> None:
-    (key, label), (middle, name) = metric, place
+    (key, label), (middle, at) = metric, place
     known = [(mark, value) for mark in marks if (value := mark.score.values.get(key)) is not None]
     if not known:
         drawing.text((x.start + 8, middle + 4), "no case to measure", anchor="start")
         return
     low, median, high = (float(q) for q in np.percentile([value for _, value in known], (25, 50, 75)))
     told = f"median {median:.3f}, middle half {low:.3f} to {high:.3f}, n = {len(known)}"
-    drawing.rect((x(low), middle - 13), (max(1.0, x(high) - x(low)), 26), f"box {name}", told)
+    drawing.rect((x(low), middle - 13), (max(1.0, x(high) - x(low)), 26), f"box s{at}", told)
+    dots = []
     for number, (mark, value) in enumerate(known):
         offset = ((number * 0.618034) % 1.0 - 0.5) * 20  # spread evenly, the same in every report
         state = "" if mark.score.status == "scored" else f" ({mark.score.status.replace('_', ' ')})"
         kind = "dot" if mark.score.status == "scored" else "dot hollow"
-        drawing.dot((x(value), middle + offset), f"{kind} {name}", f"{mark.case}: {label} {value:.3f}{state}")
+        dots.append(((x(value), middle + offset), kind, f"{mark.case}: {label} {value:.3f}{state}"))
+    add_dots(drawing, dots, at)
     drawing.line((x(median), middle - 15), (x(median), middle + 15), "median")
-
-
-def plot_volumes(structure: str, place: int, marks: Sequence[Mark]) -> Markup | None:
-    """Predicted against reference volume (mL), equality dashed; None when nothing can be compared.
-
-    ``place`` of the structure in the order of the labels (from 0) gives its colour.
-    """
-    known = [
-        (mark, mark.score.reference_ml, mark.score.prediction_ml)
-        for mark in marks
-        if mark.score.reference_ml is not None and mark.score.prediction_ml is not None
-    ]
-    if not known:
-        return None
-    highest = max(max(reference, predicted) for _, reference, predicted in known) * 1.06 or 1.0
-    left, top, right, bottom = 52, 30, 232, 210
-    x, y = Scale(0.0, highest, left, right), Scale(0.0, highest, bottom, top)
-    drawing = Drawing(244, 250, f"{structure}: predicted against reference volume in mL")
-    drawing.text((left, 18), _shortened(structure, 26), "name", "start")
-    ticks = x.ticks(4)
-    x_axis(drawing, x, top, bottom, ticks)
-    y_axis(drawing, y, left, right, ticks)
-    drawing.line((x(0), y(0)), (x(highest), y(highest)), "equal")
-    drawing.text(((left + right) / 2, 245), "reference (mL)", "label")
-    drawing.turned_text((13, (top + bottom) / 2), "predicted (mL)")
-    for mark, reference, predicted in known:
-        told = f"{mark.case}: reference {reference:.4g} mL, predicted {predicted:.4g} mL"
-        drawing.dot((x(reference), y(predicted)), f"dot s{place}", told)
-    return drawing.finish()
 
 
 def plot_loss(history: Sequence[Mapping[str, float]]) -> Markup | None:
@@ -167,7 +131,3 @@ def _points(
 def _finite(row: Mapping[str, float], key: str) -> bool:
     value = row.get(key)
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

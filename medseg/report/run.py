@@ -1,6 +1,6 @@
 """The report of a training run: the held-out patients segmented, scored on their own grids, and shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,12 @@ from medseg.config.preprocessing import WindowIntensity
 from medseg.data import Case, LoadedCase, Split, load_case
 from medseg.data.phantom import IS_SIMULATION_NOTE
 from medseg.errors import Code, CohortError, EnvironmentProblem, MedsegError
-from medseg.evaluation import FailedCase, Summary
+from medseg.evaluation import FailedCase, Summary, summarise
 from medseg.inference import Segmenter
 from medseg.io import write_volume
+from medseg.report.html import Origin, write_report
 from medseg.report.scored_cases import ScoredCases
-from medseg.training import RunFolder
+from medseg.training import Interrupted, RunFolder
 from medseg.volume import Volume
 
 Progress = Callable[[str, int, int], None]
@@ -26,24 +27,64 @@ def report_on_run(
 ) -> Summary:
     """Segment and score the held-out patients (the validation fold when nobody is held out).
 
-    Writes ``predictions/``, ``cases.csv``, ``summary.json`` and ``report.html`` into the run.
+    Writes ``predictions/``, ``cases.csv``, ``report.html`` and, last, ``summary.json`` into the run. When a
+    signal comes, the report tells the cases that were scored until then.
+
+    Raises:
+        Interrupted: a signal came.
     """
     cases = split.test or split.validation
-    segmenter = Segmenter.load(
-        run.model, device=experiment.training.device, precision=experiment.training.precision
+    scored = ScoredCases(
+        experiment.labels, experiment.evaluation, _picture_window(experiment), expected=len(cases)
     )
-    scored = ScoredCases(experiment.labels, experiment.evaluation, _picture_window(experiment))
-    for done, case in enumerate(cases):
-        if progress is not None:
-            progress(case.id, done, len(cases))
-        _score_one(segmenter, case, experiment, scored, run.predictions)
+    notes = _notes(experiment, split)
+    try:
+        segmenter = Segmenter.load(
+            run.model, device=experiment.training.device, precision=experiment.training.precision
+        )
+        for done, case in enumerate(cases):
+            if progress is not None:
+                progress(case.id, done, len(cases))
+            _score_one(segmenter, case, experiment, scored, run.predictions)
+    except Interrupted:
+        told = (
+            f"The scoring was interrupted after {len(scored)} of {len(cases)} cases: --resume completes it."
+        )
+        scored.write_pages(run.path, title=experiment.name, origin=_origin(run, [told, *notes]))
+        raise
     if progress is not None:
         progress("", len(cases), len(cases))
-    return scored.write(
-        run.path,
-        title=experiment.name,
+    return scored.write(run.path, title=experiment.name, origin=_origin(run, notes))
+
+
+def report_on_interrupted(run: RunFolder, experiment: Experiment) -> bool:
+    """The report of a training that a signal stopped: its curves, and no score; whether there is one to tell.
+
+    Segmenting the held-out patients would take minutes that a cluster does not grant.
+    """
+    if not run.config.is_file() or run.reported:
+        return False
+    history = run.read_history()
+    step = max((row["step"] for row in history if isinstance(row.get("step"), int)), default=0)
+    over = run.read_manifest().get("finished")
+    told = (
+        "came to its end, and was interrupted before the scoring"
+        if over
+        else f"was interrupted at step {step}"
+    )
+    notes = [f"The training {told}: nothing is scored yet. --resume goes on."]
+    if experiment.data.cohort.startswith("phantom:"):
+        notes.append(IS_SIMULATION_NOTE)
+    write_report(
+        run.report, title=experiment.name, summary=summarise([]), scores=[], origin=_origin(run, notes)
+    )
+    return True
+
+
+def _origin(run: RunFolder, notes: Sequence[str]) -> Origin:
+    return Origin(
         history=run.read_history(),
-        notes=_notes(experiment, split),
+        notes=notes,
         configuration=run.config.read_text(encoding="utf-8"),
         provenance=run.read_manifest(),
     )

@@ -1,9 +1,8 @@
 """Gathers scores and pictures case by case; writes cases.csv, summary.json and report.html."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from medseg.config.inference import EvaluationConfig
 from medseg.evaluation import (
@@ -17,8 +16,9 @@ from medseg.evaluation import (
     write_cases_csv,
     write_summary_json,
 )
-from medseg.report.html import write_report
-from medseg.report.panels import Panel, render_panels
+from medseg.report.budget import bytes_for_a_case
+from medseg.report.case_view import CaseView, render_view
+from medseg.report.html import NO_ORIGIN, Origin, write_report
 from medseg.volume import Volume
 
 
@@ -29,10 +29,16 @@ class ScoredCases:
     labels: Mapping[str, int]
     config: EvaluationConfig
     window: tuple[float, float] | None = None
-    """Centre and width for the pictures; None: as CT where the values look like HU, else by percentiles."""
+    """Centre and width that the viewers open with; None: as CT where the values look like HU, else by
+    percentiles."""
+    expected: int = 1
+    """Cases to come: the more there are, the coarser is each one's viewer."""
     scores: list[CaseScore] = field(default_factory=list)
     failed: list[FailedCase] = field(default_factory=list)
-    panels: dict[str, Sequence[Panel]] = field(default_factory=dict)
+    views: dict[str, CaseView] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.scores) + len(self.failed)
 
     def add(
         self,
@@ -44,7 +50,7 @@ class ScoredCases:
         image: Volume | None = None,
         known: Mapping[str, bool] | None = None,
     ) -> CaseScore:
-        """Score one case; without ``image`` its pictures show the masks alone."""
+        """Score one case; without ``image`` its viewer shows the masks alone."""
         score = score_case(
             case_id,
             prediction,
@@ -54,16 +60,15 @@ class ScoredCases:
             config=self.config,
             patient=patient,
         )
-        background = image or reference.with_array((reference.array > 0).astype("int16") * 0)
-        unknown = [name for name, told in (known or {}).items() if not told]
-        self.panels[case_id] = render_panels(
+        self.views[case_id] = render_view(
             case_id,
-            background,
+            image,
             prediction,
             reference,
             labels=self.labels,
             window=self.window,
-            not_contoured=unknown,
+            not_contoured=[name for name, told in (known or {}).items() if not told],
+            most_bytes=bytes_for_a_case(self.expected),
         )
         self.scores.append(score)
         return score
@@ -76,30 +81,23 @@ class ScoredCases:
             failure = score_failure(failure, reference, labels=self.labels, known=known, config=self.config)
         self.failed.append(failure)
 
-    def write(
-        self,
-        folder: Path,
-        *,
-        title: str,
-        history: Sequence[Mapping[str, Any]] = (),
-        notes: Sequence[str] = (),
-        configuration: str = "",
-        provenance: Mapping[str, Any] | None = None,
-    ) -> Summary:
-        """Write the three files into ``folder``."""
+    def write(self, folder: Path, *, title: str, origin: Origin = NO_ORIGIN) -> Summary:
+        """Write the three files into ``folder``; the summary last, so that it stands for all of them."""
+        summary = self.write_pages(folder, title=title, origin=origin)
+        write_summary_json(folder / "summary.json", summary)
+        return summary
+
+    def write_pages(self, folder: Path, *, title: str, origin: Origin) -> Summary:
+        """Write cases.csv and report.html of the cases so far."""
         summary = summarise(self.scores, self.failed, rules=rules_for(self.config))
         write_cases_csv(folder / "cases.csv", self.scores, self.failed)
-        write_summary_json(folder / "summary.json", summary)
         write_report(
             folder / "report.html",
             title=title,
             summary=summary,
             scores=self.scores,
             failed=self.failed,
-            panels=self.panels,
-            history=history,
-            notes=notes,
-            configuration=configuration,
-            provenance=provenance or {},
+            views=self.views,
+            origin=origin,
         )
         return summary

@@ -1,4 +1,4 @@
-"""Which axial slices tell most about a prediction, and the region of them worth showing."""
+"""Which slices tell most about a prediction, and the part of the volume worth showing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +8,13 @@ from jaxtyping import Bool, Float64, Int64, Shaped
 
 from medseg.volume import Volume
 
-APART_MM = 8.0
-"""Two slices shown for one case are at least this far apart."""
-MARGIN_MM, SMALLEST_MM = 25.0, 70.0
-"""Surroundings shown beyond the structures, and the least extent of a picture."""
+MARGIN_MM, SMALLEST_MM = (25.0, 25.0, 15.0), 70.0
+"""Surroundings shown beyond the structures (left, back, head), and the least extent shown."""
 
 _LARGEST_TABLE = 1 << 16
 _SLAB_VOXELS = 1 << 19
 
 Box = tuple[slice, slice, slice]
-
-
-@dataclass(frozen=True)
-class TellingSlice:
-    """``index`` from the feet (0) and why it was chosen."""
-
-    index: int
-    reason: str
 
 
 def to_lps(volume: Volume) -> tuple[Shaped[np.ndarray, "X Y Z"], tuple[float, float, float]]:
@@ -111,37 +101,22 @@ def count_slices(masks: Sequence[Shaped[np.ndarray, "X Y Z"]], values: Sequence[
     return SliceCounts(tuple(by_slice[:-1]), by_slice[-1])
 
 
-def choose_slices(
-    wrong: Float64[np.ndarray, " Z"] | None, area: Int64[np.ndarray, " Z"], slice_mm: float, subject: str
-) -> tuple[TellingSlice, ...]:
-    """The slice with the most disagreement, and the one with the largest area (of ``subject``) away from it.
-
-    ``wrong`` and ``area`` by slice; ``wrong`` is None when there is nothing to compare with.
-    """
-    chosen: list[TellingSlice] = []
-    if wrong is not None and wrong.any():
-        chosen.append(TellingSlice(int(np.argmax(wrong)), "most disagreement"))
-    left = area.copy()
-    for other in chosen:
-        reach = int(np.ceil(APART_MM / slice_mm)) - 1
-        left[max(0, other.index - reach) : other.index + reach + 1] = 0
-    if left.any():
-        away = " elsewhere" if chosen and left.max() < area.max() else ""
-        chosen.append(TellingSlice(int(np.argmax(left)), f"largest {subject} area{away}"))
-    return tuple(chosen) or (TellingSlice(len(area) // 2, "middle, no structure in the volume"),)
+def telling_slice(counts: SliceCounts) -> int:
+    """The slice with the most disagreement; without any, the one of the largest area, or the middle."""
+    for told in (counts.disagreement, counts.areas[-1].sum(axis=1), counts.areas[0].sum(axis=1)):
+        if told.any():
+            return int(np.argmax(told))
+    return len(counts.wrong) // 2
 
 
-def widen(box: Box | None, shape: tuple[int, int], spacing_mm: tuple[float, float]) -> tuple[slice, slice]:
-    """In-plane region: the box and its margin, at least ``SMALLEST_MM``, nearly square, in the volume."""
+def widen(box: Box | None, shape: Sequence[int], spacing_mm: Sequence[float]) -> Box:
+    """The box and its margin, at least ``SMALLEST_MM`` along each axis, inside the volume."""
     if box is None:
-        return slice(0, shape[0]), slice(0, shape[1])
-    extents = [
-        (part.stop - part.start) * mm + 2 * MARGIN_MM for part, mm in zip(box[:2], spacing_mm, strict=True)
-    ]
-    least = max(SMALLEST_MM, 0.8 * max(extents))
-    region = []
-    for part, extent, size, mm in zip(box[:2], extents, shape, spacing_mm, strict=True):
-        want = min(size, round(max(extent, least) / mm))
+        box = (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
+    parts = []
+    for part, size, mm, margin in zip(box, shape, spacing_mm, MARGIN_MM, strict=True):
+        extent = (part.stop - part.start) * mm + 2 * margin
+        want = min(size, round(max(extent, SMALLEST_MM) / mm))
         start = min(max(0, (part.start + part.stop - want) // 2), size - want)
-        region.append(slice(start, start + want))
-    return region[0], region[1]
+        parts.append(slice(start, start + want))
+    return parts[0], parts[1], parts[2]

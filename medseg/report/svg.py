@@ -64,6 +64,12 @@ class Drawing:
         template = Markup('<circle cx="{}" cy="{}" r="{}" class="{}">{}</circle>')
         self._add(template, _n(centre[0]), _n(centre[1]), _n(radius), name, _title(title))
 
+    def dots(self, centres: Iterable[Point], name: str) -> None:
+        """Many dots as one path of lines without length, which round ends make visible."""
+        places = "".join(f"M{_n(x)} {_n(y)}h0" for x, y in centres)
+        if places:
+            self._add(Markup('<path d="{}" class="{}"/>'), places, name)
+
     def text(self, place: Point, text: str, name: str = "tick", anchor: str = "middle") -> None:
         template = Markup('<text x="{}" y="{}" class="{}" text-anchor="{}">{}</text>')
         self._add(template, _n(place[0]), _n(place[1]), name, anchor, text)

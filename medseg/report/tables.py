@@ -1,11 +1,10 @@
 """The rows of a report: plain records, ready to print."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from medseg.evaluation.case import CaseScore, FailedCase, StructureScore
 from medseg.evaluation.statistics import MetricSummary, StructureSummary, Summary
-from medseg.report.panels import Panel
 from medseg.report.words import (
     NONE,
     STATUS_WORDS,
@@ -17,7 +16,9 @@ from medseg.report.words import (
 
 SHARES = ("dice", "f1", "iou", "nsd", "recall", "precision", "mean_pixel_accuracy", "pixel_accuracy")
 """What a report may lead with, the first that was measured."""
-_BESIDE = ("nsd", "hd95", "assd", "volume_error_ml", "volume_error_relative")
+_BESIDE = (
+    "nsd", "hd95", "assd", "lesion_f1", "lesion_false_positives", "volume_error_ml", "volume_error_relative",
+)  # fmt: skip
 MOST_COLUMNS = 12
 """The table of cases has a column a structure up to this many."""
 
@@ -42,16 +43,14 @@ class Row:
 
 @dataclass(frozen=True)
 class CaseRow:
-    """One case: its line in the table, and its pictures. ``anchor`` is empty when there are none."""
+    """One case: its line in the table. ``anchor`` is empty when it has no viewer."""
 
     case: str
     patient: str
-    mean: float | None
     cells: tuple[Cell, ...]
-    chips: tuple[tuple[int, str, str], ...]
-    panels: tuple[Panel, ...]
     anchor: str
-    failed: str
+    state: str
+    """For the filter: ``failed``, ``wrong`` (a structure is missed or false positive), ``low`` or empty."""
 
 
 def main_metric(summary: Summary) -> str:
@@ -63,7 +62,7 @@ def headline(summary: Summary) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     """Columns and rows of the first table: the main metric in full, the distances and volumes beside it."""
     main = main_metric(summary)
     beside = [metric for metric in _BESIDE if metric in summary.mean]
-    columns = (f"Mean {metric_label(main)}", "95 % interval", "SD", "Median (IQR)", "Lowest")
+    columns = ("n", f"Mean {metric_label(main)}", "95 % interval", "SD", "Median (IQR)", "Lowest")
     rows = [Row("Mean over structures", None, _headline_cells(main, beside, summary.mean))]
     for place, each in enumerate(summary.structures):
         rows.append(Row(each.structure, place, _headline_cells(main, beside, each.metrics)))
@@ -84,7 +83,8 @@ def _headline_cells(
     told = [metrics.get(metric) for metric in beside]
     means = [None if each is None else each.mean for each in told]
     rest = [format_value(metric, value) for metric, value in zip(beside, means, strict=True)]
-    return Cell(first[0], kind="lead"), *(Cell(text) for text in (*first[1:], *rest))
+    count = Cell(str(found.n if found else 0))
+    return count, Cell(first[0], kind="lead"), *(Cell(text) for text in (*first[1:], *rest))
 
 
 def all_metrics(summary: Summary) -> tuple[tuple[str, ...], tuple[Row, ...]]:
@@ -139,45 +139,68 @@ def case_columns(summary: Summary) -> tuple[str, ...]:
     )
 
 
-def case_rows(
-    scores: Sequence[CaseScore],
-    failed: Sequence[FailedCase],
-    summary: Summary,
-    panels: Mapping[str, Sequence[Panel]],
-) -> tuple[CaseRow, ...]:
+def worst_first(
+    scores: Sequence[CaseScore], failed: Sequence[FailedCase], metric: str
+) -> tuple[CaseScore | FailedCase, ...]:
     """All cases, failed ones first, then from the lowest mean to the highest, unmeasured ones last."""
-    metric = main_metric(summary)
-    names = tuple(each.structure for each in summary.structures)
-    both: list[CaseScore | FailedCase] = [*failed, *scores]
-    means = [_mean(case.structures, metric) for case in both]
 
-    def badness(index: int) -> tuple[bool, bool, float, str]:
-        mean, case = means[index], both[index]
+    def badness(case: CaseScore | FailedCase) -> tuple[bool, bool, float, str]:
+        mean = _mean(case.structures, metric)
         return not isinstance(case, FailedCase), mean is None, mean or 0.0, case.case
 
+    return tuple(sorted((*failed, *scores), key=badness))
+
+
+def case_rows(
+    cases: Sequence[CaseScore | FailedCase], summary: Summary, viewed: Collection[str]
+) -> tuple[CaseRow, ...]:
+    """A row a case, in the order given; those of ``viewed`` lead to their viewer."""
+    names = tuple(each.structure for each in summary.structures)
     return tuple(
-        _case_row(both[index], means[index], rank, (metric, names), panels.get(both[index].case, ()))
-        for rank, index in enumerate(sorted(range(len(both)), key=badness), start=1)
+        _case_row(case, main_metric(summary), names, f"case-{rank}" if case.case in viewed else "")
+        for rank, case in enumerate(cases, start=1)
     )
 
 
-def _case_row(
-    case: CaseScore | FailedCase,
-    mean: float | None,
-    rank: int,
-    told: tuple[str, tuple[str, ...]],
-    panels: Sequence[Panel],
-) -> CaseRow:
-    metric, names = told
+def _case_row(case: CaseScore | FailedCase, metric: str, names: Sequence[str], anchor: str) -> CaseRow:
     found = {each.structure: each for each in case.structures}
     cells = [_structure_cell(found.get(name), metric) for name in names]
-    chips = tuple((place, name, cells[place].text) for place, name in enumerate(names) if name in found)
     if len(names) > MOST_COLUMNS:
         cells = _few_cells(case.structures, metric)
+    mean = _mean(case.structures, metric)
     lead = Cell(format_value(metric, mean), _order(mean), f"lead {_grade(mean)}")
-    reason = case.reason if isinstance(case, FailedCase) else ""
-    anchor = f"case-{rank}" if panels else ""
-    return CaseRow(case.case, case.patient, mean, (lead, *cells), chips, tuple(panels), anchor, reason)
+    return CaseRow(case.case, case.patient, (lead, *cells), anchor, _state(case, mean))
+
+
+def _state(case: CaseScore | FailedCase, mean: float | None) -> str:
+    if isinstance(case, FailedCase):
+        return "failed"
+    if any(each.status in _BAD for each in case.structures):
+        return "wrong"
+    return "low" if _grade(mean) else ""
+
+
+def score_columns(summary: Summary) -> tuple[tuple[str, str], ...]:
+    """Metrics of the table beside a viewer: name and label."""
+    wanted = (main_metric(summary), *_BESIDE[:3])
+    return tuple((metric, metric_label(metric)) for metric in dict.fromkeys(wanted) if metric in summary.mean)
+
+
+def score_rows(
+    case: CaseScore | FailedCase, names: Sequence[str], metrics: Sequence[str]
+) -> list[list[str] | None]:
+    """For each structure its status, metrics and volumes (mL) as printed; None where nothing is known."""
+    found = {each.structure: each for each in case.structures}
+    rows: list[list[str] | None] = []
+    for name in names:
+        one = found.get(name)
+        if one is None:
+            rows.append(None)
+            continue
+        values = [format_value(metric, one.values.get(metric)) for metric in metrics]
+        volumes = [NONE if ml is None else f"{ml:.4g}" for ml in (one.reference_ml, one.prediction_ml)]
+        rows.append([STATUS_WORDS[one.status], *values, *volumes])
+    return rows
 
 
 def _few_cells(structures: Sequence[StructureScore], metric: str) -> list[Cell]:

@@ -18,6 +18,11 @@ _LABELS = {
     "nsd": "NSD",
     "volume_error_ml": "Volume error (mL)",
     "volume_error_relative": "Volume error (%)",
+    "lesion_f1": "Lesion F1",
+    "lesion_sensitivity": "Lesion sensitivity",
+    "lesion_precision": "Lesion precision",
+    "lesion_false_positives": "False lesions per scan",
+    "lesions_in_reference": "Lesions per scan",
 }
 _SIGNED = ("volume_error_ml", "volume_error_relative")
 _MM = ("hd95", "assd")

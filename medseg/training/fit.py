@@ -19,7 +19,7 @@ from medseg.training.log import Listener, MetricsLog, NoLog, Step, Validation
 from medseg.training.objective import objective
 from medseg.training.prepare import PreparedCase
 from medseg.training.run_folder import RunFolder
-from medseg.training.schedule import Budget, Clock, learning_rate
+from medseg.training.schedule import Budget, Clock
 from medseg.training.state import Learner, Progress, seed_step
 from medseg.training.team import Team, not_synchronised
 from medseg.training.validate import validate
@@ -79,7 +79,7 @@ def fit(job: Job, learner: Learner, progress: Progress, listener: Listener) -> P
                 if job.budget.over(progress.step, progress.seconds) or lost_patience(job, progress):
                     break
                 batches = clock.wait_for(steps)
-                rate = learning_rate(job.config, job.budget.fraction(progress.step, progress.seconds))
+                rate = job.budget.rate(job.config, progress.step, progress.seconds)
                 ours = train_step(job, learner, batches, rate, progress.step)
                 due = job.run.checkpoints.due(job.config.checkpoint_minutes)
                 loss, due = agree(job, progress, clock, float(ours), due, signals)
@@ -238,5 +238,6 @@ def batches_of_steps(job: Job, first_step: int) -> Generator[list[Batch], None, 
 
 
 def lost_patience(job: Job, progress: Progress) -> bool:
-    patience = job.config.stop.patience
+    """A training that is gone through again ends where the first one did."""
+    patience = None if job.budget.replayed else job.config.stop.patience
     return patience is not None and progress.bad_validations >= patience

@@ -1,36 +1,17 @@
 """The folder of one training run, and the record of how it came about."""
 
 import json
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from medseg.config import Experiment, dump_experiment
 from medseg.errors import Code, ModelFileError, UsageError
 from medseg.files import sweep_temporary, write_json_atomically, write_text_atomically
 from medseg.training.checkpoints import Checkpoints
 from medseg.training.lock import FolderLock
-
-_PACKAGES = (
-    "medseg",
-    "torch",
-    "monai",
-    "torchio",
-    "lightning-fabric",
-    "numpy",
-    "nibabel",
-    "SimpleITK",
-    "pydicom",
-)
 
 
 class RunFolder:
@@ -40,6 +21,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.manifest = path / "manifest.json"
+        self.environment = path / "environment.txt"
         self.metrics = path / "metrics.jsonl"
         self.model = path / "model.safetensors"
         self.events = path / "tensorboard"
@@ -76,8 +58,8 @@ class RunFolder:
 
     @property
     def reported(self) -> bool:
-        """Whether the run came to its very end, the report."""
-        return bool(self.read_manifest().get("finished")) and self.report.is_file()
+        """Whether the run came to its very end: the summary is written last, after the report."""
+        return bool(self.read_manifest().get("finished")) and self.summary.is_file()
 
     def sweep(self) -> None:
         """Remove the temporary files of killed processes; call it under the lock."""
@@ -88,6 +70,10 @@ class RunFolder:
         """The resolved configuration."""
         write_text_atomically(self.config, dump_experiment(experiment))
 
+    def write_environment(self, lock: str) -> None:
+        """All installed libraries, as pip takes them."""
+        write_text_atomically(self.environment, lock)
+
     def write_manifest(self, record: Mapping[str, Any]) -> None:
         write_json_atomically(self.manifest, record)
 
@@ -97,6 +83,11 @@ class RunFolder:
         except (OSError, ValueError, RecursionError):
             return {}
         return record if isinstance(record, dict) else {}
+
+    def starts(self) -> list[dict[str, str]]:
+        """Its beginning, and each time that it went on: when, how, and a digest of the environment."""
+        told = self.read_manifest().get("starts")
+        return [start for start in told if isinstance(start, dict)] if isinstance(told, list) else []
 
     def read_history(self) -> list[dict[str, Any]]:
         """Rows of metrics.jsonl; a last line cut by a crash is left out."""
@@ -141,51 +132,3 @@ def fingerprint(experiment: Experiment, case_keys: Iterable[str]) -> str:
         settings["training"].pop(key)
     text = json.dumps([settings, sorted(case_keys)], sort_keys=True)
     return sha256(text.encode()).hexdigest()
-
-
-def provenance() -> dict[str, Any]:
-    """Versions, code state and hardware. Nothing of a patient, and no path."""
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": sys.version.split()[0],
-        "packages": {name: version(name) for name in _PACKAGES},
-        "git": _git_state(),
-        "hardware": {
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        },
-    }
-
-
-def _git_state() -> str | None:
-    """Commit of the working folder, with + when files may differ from it (by size and time).
-
-    Not ``git status``: it runs programs (a monitor, filters) that the folder's own .git/config names, and a
-    folder of scans may come from anywhere.
-    """
-    try:
-        head = _git("rev-parse", "HEAD")
-        changed = _git("diff-index", "--name-only", "--ignore-submodules=all", "HEAD", "--")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head + ("+" if changed else "")
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
-    quiet = {**os.environ, "GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0"}  # nothing is fetched
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=quiet)  # noqa: S603
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor()

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, assert_never
 
@@ -21,10 +21,25 @@ class Budget:
     With steps alone the schedule is a function of the step, so a run repeats bit for bit. With both it still
     is, as long as the clock is not more than a tenth of the training ahead; then the clock takes over, so
     that the schedule comes to its end on a machine that is too slow.
+
+    ``replayed``: the learning rates of an earlier training, one a step. They are gone through again, and the
+    clock has no say; ``steps`` is their number.
     """
 
     steps: int | None
     seconds: float | None
+    replayed: tuple[float, ...] = ()
+
+    @classmethod
+    def of_replay(cls, rates: Sequence[float]) -> "Budget":
+        """As many steps, at the same rates, as a training that ended before."""
+        return cls(len(rates), None, tuple(rates))
+
+    def rate(self, config: TrainingConfig, step: int, seconds: float) -> float:
+        """Learning rate of the step after ``step`` steps."""
+        if self.replayed:
+            return self.replayed[step]
+        return learning_rate(config, self.fraction(step, seconds))
 
     def fraction(self, step: int, seconds: float) -> float:
         """0 at the start, 1 at the end."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -13,22 +14,24 @@ from torch import nn
 
 from medseg.allocator import keep_freed_memory
 from medseg.config import Experiment
-from medseg.data import PreparedCache, Split, find_cases, split_cases
+from medseg.data import PreparedCache, Split, files_of_cases, find_cases, split_cases
 from medseg.inference.device import choose_device, choose_precision, describe_device
 from medseg.modelfile import ModelFile, save_model
 from medseg.models import build_network
 from medseg.training.compiling import compiled_where_it_pays
 from medseg.training.dataset import PatchDataset
 from medseg.training.ema import EMA
+from medseg.training.environment import computing, environment, environment_lock, environment_mark
 from medseg.training.first_weights import open_first_model, take_weights, tell_misfits
 from medseg.training.fit import Job, fit
 from medseg.training.log import Listener, Plan, Silent
 from medseg.training.optimizer import build_optimizer, frozen_modules
 from medseg.training.prepare import PreparedCase, PreparedCohort, prepare_cohort
-from medseg.training.run_folder import RunFolder, fingerprint, provenance
+from medseg.training.run_folder import RunFolder, fingerprint
 from medseg.training.schedule import Budget
 from medseg.training.state import Learner, Progress
 from medseg.training.team import Team, start_team
+from medseg.training.trust import add_review_rule
 
 _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -50,11 +53,16 @@ def train(
     listener: Listener | None = None,
     command: str = "",
     team: Team | None = None,
+    replay: Sequence[float] | None = None,
 ) -> Trained:
     """Train ``experiment`` into ``run``: model.safetensors, checkpoints, metrics, manifest.
 
     ``resume`` goes on from the last whole checkpoint, or starts where there is none yet. ``team``: processes
     that were started before; they are started here where it is unset and the configuration asks for several.
+
+    Args:
+        replay: learning rates of an earlier training, one a step: it is gone through again, step by step,
+            whatever the clock and the stop rules of ``experiment`` say.
 
     Raises:
         CohortError: cases that cannot be used, all of them.
@@ -65,11 +73,17 @@ def train(
     """
     team = team or build_team(experiment)
     with run.lock() if team.leads else nullcontext():
-        return _train(experiment, run, resume, listener or Silent(), command, team)
+        return _train(experiment, run, resume, listener or Silent(), command, team, replay)
 
 
 def _train(
-    experiment: Experiment, run: RunFolder, resume: bool, listener: Listener, command: str, team: Team
+    experiment: Experiment,
+    run: RunFolder,
+    resume: bool,
+    listener: Listener,
+    command: str,
+    team: Team,
+    replay: Sequence[float] | None,
 ) -> Trained:
     simulating = partial(listener.preparing, "simulating")
     cache = PreparedCache()
@@ -88,21 +102,31 @@ def _train(
         taken = take_weights(network, experiment, first) if first else None
         if first and team.leads:
             tell_misfits(experiment, first, cohort.fitted.spacing_mm)
+        here = {**environment(), "computing": computing(experiment, team.size)}
         origin = {
-            **provenance(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            **here,
+            "seeds": {"training": experiment.training.seed, "data": experiment.data.seed},
             "fingerprint": mark,
-            **({"first_weights": taken.to_json()} if taken else {}),
+            **({"first_weights": {**taken.to_json(), "sha256": first.mark()}} if taken and first else {}),
         }
         record = {"command": command, **origin, "data": _cases_by_id(split, cohort)}
         if team.leads:
+            start = {"started": origin["started"], "command": command, "environment": environment_mark(here)}
+            record["starts"] = [*run.starts(), start]
             run.write_manifest({**record, "finished": False})
             run.write_config(experiment)
+            run.write_environment(environment_lock())
     learner = build_learner(team.fabric, experiment, network)  # all of them together: outside the block
     progress = (run.checkpoints.restore(learner, mark) if resume else None) or Progress()
     job = build_job(team, experiment, cohort, cache, run, {**origin, "data": _data_by_key(split, cohort)})
+    if replay is not None:
+        job = replace(job, budget=Budget.of_replay(replay))
     plan = describe(job, split, learner, progress)
     listener.started(replace(plan, first_weights=taken.line()) if taken else plan)
     progress = fit(job, learner, progress, listener)
+    if team.leads:
+        add_review_rule(run.model, cohort, cache, partial(listener.preparing, "calibrating"))
     result = {"step": progress.step, "best_step": progress.best_step, "validation_dice": progress.best_dice}
     if team.leads:
         run.write_manifest({**record, "finished": True, "seconds": progress.seconds, "result": result})
@@ -223,8 +247,9 @@ def describe(job: Job, split: Split, learner: Learner, progress: Progress) -> Pl
 
 
 def _cases_by_id(split: Split, cohort: PreparedCohort) -> dict[str, Any]:
-    """For the run's own manifest: which cases did what, and the hash of each one's content."""
+    """For the run's own manifest: which cases did what, the key of each one's preparation, and its files."""
     return {
+        "files": files_of_cases((*split.train, *split.validation, *split.test)),
         "train": {case.id: case.key for case in cohort.train},
         "validation": {case.id: case.key for case in cohort.validation},
         "test": [case.id for case in split.test],

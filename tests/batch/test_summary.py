@@ -11,15 +11,23 @@ import pytest
 from medseg.batch import BatchResult, PatientResult
 from medseg.batch.summary import summary_csv, write_tables
 from medseg.batch.tasks import structure_volumes
+from medseg.inference.review import Review
 from medseg.volume import Geometry, Volume
 
 BATCH = BatchResult(
     (
-        PatientResult("a", Path("masks/a_seg.nii.gz"), {"liver": 1500.25, "spleen": 0.0}, 2.5),
+        PatientResult(
+            "a",
+            Path("masks/a_seg.nii.gz"),
+            {"liver": 1500.25, "spleen": 0.0},
+            2.5,
+            review=Review(0.25, {"liver": 0.75}, ("expected Dice 0.75, below 0.80", "=spleen: not found")),
+        ),
         PatientResult("b", code="E407", problems=("scan.nii.gz: damaged",), inputs=(Path("in/b"),)),
     ),
     left=("c",),
 )
+JUDGED = ("0.7500", "expected Dice 0.75, below 0.80; =spleen: not found")
 
 
 def rows(batch: BatchResult) -> list[dict[str, str]]:
@@ -28,10 +36,18 @@ def rows(batch: BatchResult) -> list[dict[str, str]]:
 
 def test_done_failed_and_left_patients_have_a_row_each() -> None:
     first, second, third = rows(BATCH)
-    assert list(first.values()) == ["a", "done", "1500.2500", "0.0000", "a_seg.nii.gz", "", ""]
-    assert list(second.values()) == ["b", "failed", "", "", "", "E407", "scan.nii.gz: damaged"]
-    assert list(third.values()) == ["c", "not done", "", "", "", "", ""]
+    assert list(first.values()) == ["a", "done", "1500.2500", "0.0000", "a_seg.nii.gz", "", "", *JUDGED]
+    assert list(second.values()) == ["b", "failed", "", "", "", "E407", "scan.nii.gz: damaged", "", ""]
+    assert list(third.values()) == ["c", "not done", "", "", "", "", "", "", ""]
     assert [len(BATCH.done), len(BATCH.failed)] == [1, 1]
+
+
+def test_the_least_trusted_come_first() -> None:
+    def judged(name: str, score: float, *reasons: str) -> PatientResult:
+        return PatientResult(name, Path(f"{name}_seg.nii.gz"), review=Review(score, {}, reasons))
+
+    batch = BatchResult((judged("a", 0.1, "x"), judged("b", 0.05), judged("c", 0.3, "y")))
+    assert [patient.id for patient in batch.to_review] == ["c", "a"]
 
 
 def test_failures_have_a_file_as_long_as_there_are_some(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from medseg.cli.app import app
-from medseg.convert import merge_models
-from medseg.errors import Code, ModelFileError, UsageError
+from medseg.convert import merge_models, read_postprocessing
+from medseg.errors import Code, ConfigError, ModelFileError, UsageError
 from medseg.inference import Segmenter
 from medseg.modelfile import ModelFile, load_model
 from medseg.volume import Geometry, Volume
@@ -77,3 +77,16 @@ def test_models_that_differ_in_what_decides_are_refused(part: str, tmp_path: Pat
 def test_two_to_thirty_two_networks(count: int, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{count} networks given"):
         merge_models([oracle(tmp_path, "a")] * count, "all")
+
+
+def test_postprocessing_that_was_chosen_goes_into_the_file(tmp_path: Path) -> None:
+    first, second = (oracle(tmp_path, name) for name in ("a", "b"))
+    name = next(iter(first.experiment.labels))
+    chosen = {"largest_component": [name], "minimum_volume_ml": {name: 0.3}}
+    path = tmp_path / "postprocessing.json"
+    path.write_text(json.dumps({"postprocessing": chosen, "criterion": "..."}))
+    merged = merge_models([first, second], "both", read_postprocessing(path))
+    assert merged.experiment.inference.postprocessing.model_dump(mode="json") == chosen
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="that medseg postprocess wrote"):
+        read_postprocessing(path)

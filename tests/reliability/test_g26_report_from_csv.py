@@ -136,7 +136,7 @@ def require_headline(page: str, again: dict[str, Any]) -> None:
             for metric, digits in (("nsd", 3), ("hd95", 2), ("assd", 2))
             if metric in metrics
         ]
-        assert row[1 : 6 + len(beside)] == lead + beside, (name, columns)
+        assert row[1 : 7 + len(beside)] == [str(dice["n"]), *lead, *beside], (name, columns)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -22,8 +22,8 @@ import pytest
 from medseg.evaluation import CaseScore, FailedCase, StructureScore, summarise, write_cases_csv
 from medseg.evaluation.files import inert_text, read_cases_csv
 from medseg.io import write_volume
-from medseg.report import write_report
-from medseg.training.run_folder import provenance
+from medseg.report import Origin, write_report
+from medseg.training.environment import environment
 from medseg.volume import Geometry, Volume
 from support.malicious import CANARY
 from support.oracle import write_oracle
@@ -184,13 +184,12 @@ def test_texts_in_a_report(text: str, tmp_path: Path) -> None:
         summary=summarise([score], [failure], resamples=10),
         scores=[score],
         failed=[failure],
-        history=[
-            {"step": 1, "loss": 0.5},
-            {"step": 2, "validation_dice": 0.5, f"validation_dice/{text}": 0.5},
-        ],
-        notes=[text],
-        configuration=f"name: {text}",
-        provenance={"command": text, text: [text]},
+        origin=Origin(
+            [{"step": 1, "loss": 0.5}, {"step": 2, "validation_dice": 0.5, f"validation_dice/{text}": 0.5}],
+            notes=[text],
+            configuration=f"name: {text}",
+            provenance={"command": text, text: [text]},
+        ),
     )
     page = read_page(path.read_text(encoding="utf-8"))
     assert page.scripts == 1 and page.risky == []
@@ -238,7 +237,7 @@ def test_a_working_folder_whose_git_runs_programs(
     os.utime(table, (1, 1))
     monkeypatch.chdir(world.place)
     world.mark()
-    assert re.fullmatch(r"[0-9a-f]{40}\+", str(provenance()["git"]))
+    assert re.fullmatch(r"[0-9a-f]{40}\+", str(environment()["git"]))
     world.require_untouched()
 
 

@@ -34,7 +34,7 @@ ALLOWED = (
         "the loader is a SafeLoader without aliases, tags of objects or doubled keys",
     ),
     Allowed(
-        "medseg/training/run_folder.py",
+        "medseg/training/environment.py",
         "subprocess",
         "import subprocess",
         "the commit of the working folder, by git with fixed arguments and what a repository can run off",
@@ -86,16 +86,16 @@ ALLOWED = (
         "lazy names of the package, from a table of its own modules",
     ),
     Allowed(
-        "medseg/report/html.py",
+        "medseg/report/templating.py",
         "markup",
         "style=Markup(style),  # noqa: S704 - our own file, filled with our own colours",
         "a file of the package, filled with colours of the package",
     ),
     Allowed(
-        "medseg/report/html.py",
+        "medseg/report/templating.py",
         "markup",
-        "script=Markup(script),  # noqa: S704 - our own file",
-        "a file of the package, without variables",
+        "script=Markup(script),  # noqa: S704 - our own files",
+        "files of the package, without variables",
     ),
 )
 

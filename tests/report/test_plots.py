@@ -1,5 +1,6 @@
 """The plots are well-formed, say what they show, and take any name."""
 
+import statistics
 from xml.etree import ElementTree
 
 import numpy as np
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medseg.evaluation.case import Status, StructureScore
-from medseg.report.plots import Mark, plot_loss, plot_spread, plot_validation, plot_volumes, smoothed
+from medseg.report.agreement import agreement, plot_agreement
+from medseg.report.marks import MOST_NAMED, Mark
+from medseg.report.plots import plot_loss, plot_spread, plot_validation, smoothed
 from medseg.report.svg import Drawing, Scale, tick_text
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\" {{ 7*7 }}"
@@ -30,21 +33,38 @@ def test_every_case_is_a_dot_with_its_name() -> None:
     assert "<script>" not in svg and svg.count("hollow") == 1
 
 
-def test_volumes_need_something_to_compare() -> None:
-    assert (
-        plot_volumes("liver", 0, [Mark("p1", StructureScore("liver", "not_contoured", None, 3.0, {}))])
-        is None
-    )
-    svg = plot_volumes(HOSTILE, 3, [mark(0.9)])
-    assert svg is not None
-    assert "p1: reference 10 mL, predicted 12 mL" in texts(svg, "title")
-    assert plot_volumes("liver", 0, [mark(0.0, "both_empty")]) is not None
+def volumes(reference: float | None, predicted: float | None, status: Status = "scored") -> Mark:
+    return Mark("p1", StructureScore("liver", status, reference, predicted, {}))
 
 
-def test_all_volumes_zero_is_drawn() -> None:
-    zero = Mark("p1", StructureScore("liver", "both_empty", 0.0, 0.0, {}))
-    svg = plot_volumes("liver", 0, [zero])
-    assert svg is not None and "nan" not in svg
+def test_agreement_needs_something_to_compare() -> None:
+    nothing = [volumes(None, 3.0, "not_contoured"), volumes(5.0, None, "missed"), volumes(0, 0, "both_empty")]
+    assert plot_agreement("liver", 0, nothing) is None and agreement(nothing) is None
+    svg = plot_agreement(HOSTILE, 3, [*nothing, volumes(10.0, 12.0)])
+    assert svg is not None and "<script>" not in svg
+    assert "p1: +2 mL at 11 mL" in texts(svg, "title")
+    assert "bias +2 mL, n = 1" in texts(svg, "text"), "one case has no limits"
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e4)), min_size=2, max_size=30))
+def test_bias_and_limits_are_those_of_bland_and_altman(pairs: list[tuple[float, float]]) -> None:
+    told = agreement([volumes(reference, predicted) for reference, predicted in pairs])
+    differences = [predicted - reference for reference, predicted in pairs]
+    assert told is not None and told.low is not None and told.high is not None
+    assert told.bias == pytest.approx(statistics.fmean(differences), abs=1e-6)
+    assert told.high - told.bias == pytest.approx(1.96 * statistics.stdev(differences), abs=1e-6)
+    assert told.bias - told.low == pytest.approx(told.high - told.bias, abs=1e-6)
+    drawn = plot_agreement("liver", 0, [volumes(reference, predicted) for reference, predicted in pairs])
+    assert drawn is not None and "nan" not in drawn
+
+
+def test_large_cohorts_are_drawn_as_one_path() -> None:
+    many = [volumes(10.0 + at / 100, 11.0) for at in range(MOST_NAMED + 1)]
+    svg = plot_agreement("liver", 2, many)
+    assert svg is not None and svg.count("<circle") == 0 and svg.count("h0") == len(many)
+    assert len(svg) < 30 * len(many)
+    wide = plot_spread({"liver": [mark(0.5 + at / 1000) for at in range(300)] + [mark(0.0, "missed")]})
+    assert wide.count("h0") == 301 and 'class="dots hollow s0"' in wide
 
 
 def test_curves_come_from_the_rows_that_have_them() -> None:

@@ -1,6 +1,9 @@
 """report.html as a file: what it says, what it may do, and how it is written."""
 
+import csv
+import json
 import re
+import statistics
 from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
@@ -50,7 +53,7 @@ def test_only_its_own_style_and_script_may_run(page: str) -> None:
         1
     )
     for tag in ("style", "script"):
-        content = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        content = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)  # data blocks have a type
         assert len(content) == 1
         digest = b64encode(sha256(content[0].encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy.group(1)
@@ -63,9 +66,50 @@ def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
 
 
 def test_names_stay_text(page: str) -> None:
-    outside = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL)
+    outside = re.sub(r"<(style|script)( type=\"[a-z/]+\" id=\"[-\w]+\")?>.*?</\1>", "", page, flags=re.DOTALL)
     assert "<script" not in outside and "<img src=x" not in outside and "<b>y" not in outside
     assert "{{ 7*7 }}" in unescape(outside) and escape("<script>") in outside
+
+
+def test_data_blocks_are_inert_and_cannot_be_left(page: str, evaluated) -> None:
+    blocks = re.findall(r"<script type=\"([a-z/]+)\" id=\"([-\w]+)\">([^<]*)</script>", page)
+    assert {kind for kind, _, _ in blocks} == {"application/json", "text/plain"}
+    facts = json.loads(next(text for _, name, text in blocks if name == "viewer-facts"))
+    assert {case["name"] for case in facts["cases"]} == set(evaluated.views)
+    assert [each["name"] for each in facts["structures"]][2] == 'x"><b>y</b>'
+    carried = {name for _, name, _ in blocks} - {"viewer-facts"}
+    assert carried == {f"{case['anchor']}-{part}" for case in facts["cases"] for part in ("image", "labels")}
+
+
+def test_provenance_is_told_in_rows(page: str) -> None:
+    rows = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", page))
+    assert rows["seed"] == "3" and rows["packages, torch"] == "2.0"
+    assert rows["data, train"] == "9 entries with their hashes"
+
+
+def test_a_page_says_who_has_no_viewer(evaluated, tmp_path: Path) -> None:
+    page = evaluated.write(tmp_path / "report.html", page_bytes=1).read_text(encoding="utf-8")
+    assert "The 1 worst cases have a viewer; 2 have none" in plain(page)
+    assert page.count('-labels">') == 1
+
+
+def test_what_is_plotted_follows_from_the_table_of_cases(evaluated, tmp_path: Path) -> None:
+    """Bland and Altman's numbers and the medians of the page, from cases.csv and nothing else."""
+    page = evaluated.write(tmp_path / "report.html").read_text(encoding="utf-8")
+    with (tmp_path / "cases.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for structure in ("prostate", "bladder"):
+        ours = [row for row in rows if row["structure"] == structure and row["outcome"] == "predicted"]
+        differences = [float(row["prediction_ml"]) - float(row["reference_ml"]) for row in ours]
+        bias, spread = statistics.fmean(differences), 1.96 * statistics.stdev(differences)
+        drawing = page[page.index(f'aria-label="{structure}: difference of volumes') :]
+        told = re.search(r"bias (\S+) mL, limits (\S+) to (\S+), n = (\d+)", unescape(drawing))
+        assert told is not None and int(told[4]) == len(ours)
+        read = [float(each.replace("\N{MINUS SIGN}", "-")) for each in told.groups()[:3]]
+        assert read == pytest.approx([bias, bias - spread, bias + spread], rel=0.006, abs=1e-9)
+        dice = [float(row["dice"]) for row in rows if row["structure"] == structure]
+        spread_row = page[page.index('aria-label="Dice of every case') :]
+        assert f"median {statistics.median(dice):.3f}, middle half" in spread_row
 
 
 def test_counts_of_not_contoured_and_missed(page: str) -> None:
@@ -82,8 +126,8 @@ def test_counts_of_not_contoured_and_missed(page: str) -> None:
 def test_bare_minimum_is_a_page(tmp_path: Path) -> None:
     failed = (FailedCase("p1", "", "no scan"),)
     path = write_report(tmp_path / "new" / "report.html", title="t", summary=summarise([], failed), scores=[])
-    text = plain(path.read_text(encoding="utf-8"))
-    assert "no scan" in text and "Pictures" not in text and "Origin" not in text
+    page = path.read_text(encoding="utf-8")
+    assert "no scan" in plain(page) and ">Viewer<" not in page and ">Origin<" not in page
 
 
 def test_many_structures_fold_into_the_lowest(tmp_path: Path) -> None:
@@ -112,7 +156,7 @@ def test_a_failed_write_leaves_the_old_report(evaluated, tmp_path: Path, monkeyp
 
 
 def test_same_evaluation_same_bytes(evaluated, tmp_path: Path) -> None:
-    paths = [evaluated.write(tmp_path / name, provenance={}) for name in ("a.html", "b.html")]
+    paths = [evaluated.write(tmp_path / name) for name in ("a.html", "b.html")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from medseg.report.slices import choose_slices, count_slices, foreground_box, to_classes, to_lps, widen
+from medseg.report.slices import (
+    SliceCounts,
+    count_slices,
+    foreground_box,
+    telling_slice,
+    to_classes,
+    to_lps,
+    widen,
+)
 from medseg.volume import Geometry, Volume
 
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
@@ -78,24 +86,28 @@ def test_box_holds_every_mask_and_is_none_without() -> None:
     assert foreground_box([first, second]) == (slice(1, 5), slice(0, 3), slice(1, 4))
 
 
-def test_two_slices_are_apart_and_perfect_cases_have_one() -> None:
-    area = np.array([0, 5, 9, 8, 7, 6, 1], dtype=np.int64)
-    wrong = np.array([0, 0, 2.0, 1, 0, 0, 0])
-    chosen = choose_slices(wrong, area, 3.0, "reference")
-    assert [each.index for each in chosen] == [2, 5]
-    assert [each.index for each in choose_slices(wrong * 0, area, 3.0, "reference")] == [2]
-    assert [each.index for each in choose_slices(None, area * 0, 3.0, "reference")] == [3]
+def test_most_disagreement_tells_most_then_the_largest_reference_then_the_middle() -> None:
+    nothing = np.zeros((7, 1), dtype=np.int64)
+    area = np.array([0, 5, 9, 8, 7, 6, 1], dtype=np.int64)[:, None]
+    wrong = np.array([0, 0, 0, 0, 2, 1, 0], dtype=np.int64)[:, None]
+    assert telling_slice(SliceCounts((area, area), wrong)) == 4
+    assert telling_slice(SliceCounts((nothing, area), nothing)) == 2
+    assert telling_slice(SliceCounts((area, nothing), nothing)) == 2
+    assert telling_slice(SliceCounts((nothing, nothing), nothing)) == 3
 
 
 @given(
-    shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
-    spacing=st.tuples(st.floats(0.2, 6), st.floats(0.2, 6)),
+    shape=st.tuples(*[st.integers(1, 300)] * 3),
+    spacing=st.tuples(*[st.floats(0.2, 6)] * 3),
     data=st.data(),
 )
 def test_region_is_inside_the_volume_and_holds_the_box(
-    shape: tuple[int, int], spacing: tuple[float, float], data: st.DataObject
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], data: st.DataObject
 ) -> None:
     ends = [sorted((data.draw(st.integers(0, n - 1)), data.draw(st.integers(0, n - 1)))) for n in shape]
-    box = (slice(ends[0][0], ends[0][1] + 1), slice(ends[1][0], ends[1][1] + 1), slice(0, 1))
-    for part, whole, size in zip(widen(box, shape, spacing), box, shape, strict=False):
+    first, second, third = (slice(low, high + 1) for low, high in ends)
+    for part, whole, size in zip(
+        widen((first, second, third), shape, spacing), (first, second, third), shape, strict=True
+    ):
         assert 0 <= part.start <= whole.start < whole.stop <= part.stop <= size
+    assert widen(None, shape, spacing) == tuple(slice(0, n) for n in shape)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from medseg.batch.merge import read_shard
 from medseg.cli.app import app
 from medseg.config import DataConfig, Experiment, load_experiment, parse_experiment
 from medseg.convert.nnunet_network import model_settings
@@ -40,6 +41,7 @@ from medseg.training.state import Learner, Progress, pack
 from medseg.training.train import train
 from medseg.transforms import Preprocessing, fit_preprocessing
 from medseg.volume import Geometry, Volume
+from support.compared import scored, structure, write
 from support.malicious import safetensors, with_metadata, written
 from support.oracle import write_oracle
 
@@ -182,6 +184,13 @@ def _foreign_network(_: Path) -> object:
     return model_settings(Architecture.model_validate(told), axes)
 
 
+def _other_references(folder: Path) -> object:
+    """Two evaluations whose references are not the same."""
+    for run in ("one", "two"):
+        write(folder / run, scored("p0", structure("organ", 0.8, tag=run)))
+    return command("compare", "one", "two")(folder)
+
+
 def _mixed_labels(folder: Path) -> object:
     for patient, value in enumerate((1, 1, 255)):
         place = folder / "cohort" / f"p{patient}"
@@ -244,6 +253,8 @@ OTHERS: dict[Code, Provoke] = {
     Code.CASE_ID: lambda folder: Case("../p0", (folder,)),
     Code.TOO_MANY_CLASSES: _too_many,
     Code.MIXED_LABELS: _mixed_labels,
+    Code.SHARD: read_shard,
+    Code.NOT_COMPARABLE: _other_references,
     Code.BLANK: _blank,
     Code.NO_MODEL_FILE: lambda folder: load_model(folder / "none.safetensors"),
     Code.MODEL_FOREIGN: lambda folder: load_model(written(folder, "a.pt", b"a pickle, perhaps")),

@@ -7,9 +7,13 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
-_NAMES = ("case", "patient", "outcome", "structure", "status", "reason", "reference_ml", "prediction_ml")
-_TOLD = ("mean", "low", "high", "sd", "median", "iqr", "minimum", "maximum")
+_NAMES = (
+    "case", "patient", "outcome", "structure", "status", "reason", "reference_ml", "prediction_ml",
+    "reference_hash",
+)  # fmt: skip
+_TOLD = ("mean", "low", "high", "sd", "median", "iqr", "minimum", "maximum", "q1", "q3")
 _NORMAL = NormalDist()
 
 
@@ -24,7 +28,7 @@ def recompute(path: Path, resamples: int = 2000, seed: int = 0) -> dict[str, Any
     overall = [key.removeprefix("overall_") for key in rows[0] if key.startswith("overall_")]
     metrics = [key for key in rows[0] if key not in _NAMES and not key.startswith("overall_")]
     structures = list(dict.fromkeys(row["structure"] for row in rows if row["structure"]))
-    draws = _Draws([row["patient"] or row["case"] for row in cases.values()], resamples, seed)
+    draws = Draws([row["patient"] or row["case"] for row in cases.values()], resamples, seed)
     tables = {
         structure: {metric: _column(rows, cases, structure, metric) for metric in metrics}
         for structure in structures
@@ -78,7 +82,7 @@ def _mean(values: list[float]) -> float:
     return math.fsum(there) / len(there) if there else math.nan
 
 
-class _Draws:
+class Draws:
     """Patients drawn with replacement: how often each is in each resample, in the order of their names."""
 
     def __init__(self, patients: list[str], resamples: int, seed: int) -> None:
@@ -93,9 +97,7 @@ class _Draws:
         means = [_mean(column) for column in columns]
         values = sorted(v for v in (columns[0] if one else means) if not math.isnan(v))
         if not values:
-            return dict.fromkeys(("mean", "low", "high", "sd", "median", "iqr", "minimum", "maximum")) | {
-                "n": 0
-            }
+            return dict.fromkeys(_TOLD) | {"n": 0}
         low, high = self._interval(columns)
         mean = _mean(values)
         spread = [(value - mean) ** 2 for value in values]
@@ -109,6 +111,8 @@ class _Draws:
             "minimum": values[0],
             "maximum": values[-1],
             "n": len(values),
+            "q1": _quantile(values, 0.25),
+            "q3": _quantile(values, 0.75),
         }
 
     def _weighted(self, columns: list[list[float]], times: np.ndarray) -> list[float]:
@@ -124,7 +128,7 @@ class _Draws:
         return [_mean(list(each)) for each in zip(*means, strict=True)]
 
     def _interval(self, columns: list[list[float]]) -> tuple[float | None, float | None]:
-        """Efron 1987: BCa."""
+        """Efron 1987: BCa, with the tails of Hesterberg 2015."""
         people = len(self._names)
         whole = self._weighted(columns, np.ones((1, people), dtype=int))[0]
         drawn = sorted(value for value in self._weighted(columns, self._times) if not math.isnan(value))
@@ -140,9 +144,12 @@ class _Draws:
         squares = math.fsum(slope**2 for slope in slopes)
         skew = math.fsum(slope**3 for slope in slopes) / (6 * squares**1.5) if squares > nearly**2 else 0.0
         ends = []
-        for tail in (0.025, 0.975):
-            z = bias + _NORMAL.inv_cdf(tail)
-            ends.append(_quantile(drawn, _NORMAL.cdf(bias + z / (1 - skew * z))))
+        far = math.sqrt(len(without) / (len(without) - 1)) * float(student.ppf(0.975, len(without) - 1))
+        for reach in (-far, far):
+            z = bias + reach
+            scale = 1 - skew * z
+            share = _NORMAL.cdf(bias + z / scale) if scale > 0 else float(z > 0)
+            ends.append(_quantile(drawn, share))
         return ends[0], ends[1]
 
 

@@ -62,15 +62,21 @@ def test_stopped_in_validation_and_in_the_report(warm: WarmStart, tiny_cohort: P
     assert f"-o {run.path} --resume" in told
     assert (progress(run)["step"], progress(run)["validated_step"]) == (9, 0)
     assert not run.model.exists()
+    page = run.report.read_text(encoding="utf-8")
+    assert "The training was interrupted at step 9: nothing is scored yet." in page
+    assert "Training loss" in page
 
     process = warm.start("train", config, "-o", run.path, "--resume")
     wait_for(lambda: run.read_manifest().get("finished"))
     stop(warm, process, signal.SIGINT)
     assert not run.reported
+    page = run.report.read_text(encoding="utf-8")
+    assert "was interrupted before the scoring" in page or "The scoring was interrupted after " in page
 
     warm.start("train", config, "-o", run.path, "--resume")
     assert warm.wait()[0] == 0
     assert run.reported
+    assert "was interrupted" not in run.report.read_text(encoding="utf-8")
     assert differences(ending(whole), ending(run)) == []
     assert run.cases.read_text() == whole.cases.read_text()
 

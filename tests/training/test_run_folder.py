@@ -9,7 +9,7 @@ import pytest
 from medseg.allocator import keep_freed_memory
 from medseg.errors import Code, ModelFileError, UsageError
 from medseg.training import RunFolder, find_runs, new_run_folder
-from medseg.training.run_folder import provenance
+from medseg.training.environment import environment
 
 
 def test_runs_are_found_newest_first(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_usable_folders(tmp_path: Path) -> None:
     assert gone.value.code == Code.NO_CHECKPOINT
 
 
-def test_provenance_names_versions_and_hardware() -> None:
-    record = provenance()
+def test_the_environment_names_versions_and_hardware() -> None:
+    record = environment()
     assert record["packages"]["torch"]
     assert record["hardware"]["cores"] >= 1
     json.dumps(record)

@@ -1,8 +1,7 @@
-"""What a training will find and cost, before it is paid."""
+"""What a training will cost, before it is paid."""
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,12 @@ from medseg.inference import plan_windows
 from medseg.inference.device import choose_device, choose_precision
 from medseg.inference.windows import window_starts
 from medseg.planning.cost import LIBRARIES_CPU, network_cost, training_bytes
-from medseg.training.cost import StepCost, measure_step, patch_seconds
-from medseg.training.survey import Survey, survey
+from medseg.training.cost import StepCost, patch_seconds
+from medseg.training.survey import Survey
 from medseg.training.train import choose_workers
 from medseg.transforms import Preprocessing, fit_preprocessing
 from medseg.transforms.preview import augmentation_preview
 from medseg.volume import Shape
-
-Progress = Callable[[str, int, int], None]
 
 BYTES_A_VALUE = 4
 """Of a channel of a prepared case; its label takes a byte a voxel."""
@@ -37,8 +34,8 @@ _READERS = 2.0
 
 
 @dataclass(frozen=True)
-class Audit:
-    """What was found, and the predicted cost on this machine. ``seconds_per_step`` and what follows from it
+class Forecast:
+    """The predicted cost on this machine. ``seconds_per_step`` and what follows from it
     are None where no step was timed."""
 
     name: str
@@ -73,21 +70,15 @@ class Audit:
         return asdict(self)
 
 
-def audit(experiment: Experiment, progress: Progress | None = None, *, measure: bool = True) -> Audit:
-    """Read every case, and time a few steps on random patches unless ``measure`` is off.
-
-    Raises:
-        CohortError: every case that cannot be used, one line each.
-    """
-    measured = measure_step(experiment) if measure else None  # first, while memory is as a training finds it
-    found = survey(experiment, progress)
+def forecast(experiment: Experiment, found: Survey, measured: StepCost | None) -> Forecast:
+    """What training on the surveyed cases takes; without a measured step no times are told."""
     seconds, waiting = _step_seconds(experiment, found, measured)
     steps, minutes = _length(experiment, found, seconds, measured)
     ram, vram = _memory(experiment, found, measured)
     split = found.split
     preparing = (len(split.train) + len(split.validation)) * (found.read_seconds + found.prepare_seconds)
     device = choose_device(experiment.training.device)
-    return Audit(
+    return Forecast(
         name=experiment.name,
         cases=found.cases,
         train=len(split.train),

@@ -1,0 +1,2 @@
+// The page of a comparison: its tables sort.
+for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);

@@ -1,0 +1,82 @@
+"""Which masks somebody should look at."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.oracle import write_oracle
+
+from medseg.batch.model import BatchModel
+from medseg.errors import ModelFileError
+from medseg.inference.review import ReviewRule, UsualVolume, review
+from medseg.modelfile import load_model, save_model
+
+RULE = ReviewRule(
+    1.3,
+    0.8,
+    {"liver": UsualVolume(1500, 0.2, 1.0), "cyst": UsualVolume(10, 0.8, 0.3)},
+    {"cases": 12},
+)
+GOOD = {"liver": 0.95, "cyst": 0.85}
+
+
+def test_nothing_is_said_of_a_good_mask() -> None:
+    found = review(RULE, GOOD, {"liver": 1400, "cyst": 12})
+    assert not found.flagged
+    assert found.score == pytest.approx(0.1)
+
+
+def test_low_expectation_is_the_first_reason() -> None:
+    found = review(RULE, {"liver": 0.7, "cyst": 0.8}, {"liver": 100, "cyst": 12})
+    assert found.reasons == (
+        "expected Dice 0.75, below 0.80",
+        "liver: 100 mL, usually 745 to 3.02e+03 mL",
+    )
+
+
+def test_a_structure_that_all_have_must_be_found() -> None:
+    found = review(RULE, {"liver": 0.0, "cyst": 0.9}, {"liver": 0, "cyst": 12})
+    assert found.expected_dice == {"liver": 0.0, "cyst": 0.9}
+    assert "liver: not found; 100% of the training patients have it" in found.reasons
+
+
+def test_a_structure_that_few_have_may_be_missing() -> None:
+    found = review(RULE, {"liver": 0.9, "cyst": 0.0}, {"liver": 1400, "cyst": 0})
+    assert not found.flagged
+    assert found.score == pytest.approx(0.1)
+
+
+def test_without_a_threshold_volumes_still_count() -> None:
+    rule = ReviewRule(1.0, None, RULE.volumes)
+    assert not review(rule, {"liver": 0.2}, {"liver": 1500}).flagged
+    assert review(rule, {"liver": 0.99}, {"liver": 15000}).flagged
+
+
+def test_the_model_file_keeps_the_rule(tmp_path: Path) -> None:
+    path = write_oracle(tmp_path / "oracle.safetensors")
+    assert BatchModel.load(path, device="cpu").rule is None
+    model = load_model(path)
+    told = RULE.to_json()
+    save_model(path, type(model)(model.experiment, model.fitted, {}, model.weights, review=told))
+    assert BatchModel.load(path, device="cpu").rule == RULE
+    assert ReviewRule.from_json(json.loads(json.dumps(told))) == RULE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": "1.3"},
+        {"temperature": 0},
+        {"temperature": float("nan")},
+        {"threshold": []},
+        {"volumes": {"liver": {"median_ml": -1, "spread": 0.2, "share": 1}}},
+        {"volumes": {"liver": {"median_ml": 1, "spread": 0.2, "share": True}}},
+        {"volumes": {"liver": {"median_ml": 1}}},
+        {"volumes": [1]},
+        {"measured": 3},
+    ],
+)
+def test_foreign_rules_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ModelFileError, match="review rule"):
+        ReviewRule.from_json({**RULE.to_json(), **change})
