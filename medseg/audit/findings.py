@@ -31,7 +31,7 @@ KINDS: Mapping[str, Severity] = {
     "image-is-a-mask": Severity.FAULT,
     "structure-never-drawn": Severity.FAULT,
     "duplicate-image": Severity.FAULT,
-    "near-duplicate": Severity.FAULT,
+    "near-duplicate": Severity.WARNING,
     "duplicate-label": Severity.FAULT,
     "same-patient": Severity.WARNING,
     "left-right-swapped": Severity.FAULT,

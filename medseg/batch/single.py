@@ -7,12 +7,12 @@ from pathlib import Path
 import psutil
 
 from medseg.batch.results import PatientResult
-from medseg.batch.tasks import structure_volumes
 from medseg.data import Case, load_images
 from medseg.inference import Segmenter
 from medseg.inference.profile import stage
 from medseg.inference.review import review
 from medseg.inference.sliding import Progress
+from medseg.inference.volumes import structure_volumes
 from medseg.io import write_volume
 
 

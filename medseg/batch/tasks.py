@@ -22,6 +22,7 @@ from medseg.data import Case, load_images
 from medseg.errors import Code, EnvironmentProblem, MedsegError, VolumeError
 from medseg.inference.preparation import Preparation, PreparedScan
 from medseg.inference.profile import Profile, profiled, stage
+from medseg.inference.volumes import structure_volumes
 from medseg.io import read_geometry, volume_stem, write_volume
 from medseg.io.paths import volume_suffix
 from medseg.transforms import Fitted, Prepared, single_thread
@@ -114,18 +115,6 @@ def set_aside(mask: Path) -> Path:
             Code.CANNOT_WRITE, f"{mask}: cannot be moved ({error.strerror}); choose another output folder"
         ) from None
     return target
-
-
-def structure_volumes(mask: Volume, labels: Mapping[str, int]) -> dict[str, float]:
-    """Volume of each structure in millilitres."""
-    counts = dict.fromkeys(labels.values(), 0)
-    axis = int(np.argmax(np.abs(mask.array.strides)))
-    for plane in np.moveaxis(mask.array, axis, 0):  # plane by plane: little memory
-        values, found = np.unique(plane, return_counts=True)
-        for value, count in zip(values.tolist(), found.tolist(), strict=True):
-            if value in counts:
-                counts[value] += count
-    return {name: counts[value] * mask.geometry.voxel_ml for name, value in labels.items()}
 
 
 def voxel_count(case: Case) -> int:

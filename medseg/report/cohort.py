@@ -12,7 +12,7 @@ from medseg.evaluation import FailedCase, Summary
 from medseg.files import write_json_atomically
 from medseg.io import read_label
 from medseg.report.html import Origin
-from medseg.report.run import _known, _picture_window, _reference
+from medseg.report.run import known_structures, picture_window, reference_of
 from medseg.report.scored_cases import ScoredCases
 
 MASK = "_seg.nii.gz"
@@ -62,7 +62,7 @@ def report_on_cohort(
     """
     masks = find_masks(folders, cases)
     scored = ScoredCases(
-        experiment.labels, experiment.evaluation, _picture_window(experiment), expected=len(cases)
+        experiment.labels, experiment.evaluation, picture_window(experiment), expected=len(cases)
     )
     for done, case in enumerate(cases):
         if progress is not None:
@@ -86,7 +86,7 @@ def _score(scored: ScoredCases, experiment: Experiment, case: Case, mask: Path |
     reference = known = None
     try:
         loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
-        reference, known = _reference(loaded, experiment), _known(loaded, experiment)
+        reference, known = reference_of(loaded, experiment), known_structures(loaded, experiment)
         if mask is None:
             raise CohortError(Code.PAIRING, f"case {case.id}: no mask among the predictions")
         label = read_label(mask, geometry=case.reading.geometry)

@@ -32,6 +32,7 @@ from medseg.report.tables import (
     worst_first,
 )
 from medseg.report.templating import render_page
+from medseg.report.trust import Trust
 from medseg.report.words import format_interval, format_value, metric_label
 
 MOST_PANELS = 24
@@ -46,13 +47,15 @@ class Origin:
 
     ``history``: rows of ``metrics.jsonl``: ``step`` with ``loss``, or with ``validation_dice`` and
     ``validation_dice/<structure>``. ``notes``: shown as banners, as that the cohort is a simulation.
-    ``configuration``: YAML. ``provenance``: anything that JSON can say.
+    ``configuration``: YAML. ``provenance``: anything that JSON can say. ``trust``: of a model that was
+    calibrated, whether it knows when it is wrong.
     """
 
     history: Sequence[Mapping[str, float]] = ()
     notes: Sequence[str] = ()
     configuration: str = ""
     provenance: Mapping[str, object] = field(default_factory=dict)
+    trust: Trust | None = None
 
 
 NO_ORIGIN = Origin()
@@ -97,6 +100,7 @@ def write_report(
         "viewer": _viewer(summary, cases, rows, shown.views),
         "left_out": shown.left_out,
         "notes": tuple(origin.notes),
+        "trust": origin.trust,
         "curves": _curves(summary, origin.history),
         "configuration": origin.configuration.strip(),
         "origin": origin_rows(origin.provenance),

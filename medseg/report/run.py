@@ -1,6 +1,7 @@
 """The report of a training run: the held-out patients segmented, scored on their own grids, and shown."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from medseg.data import Case, LoadedCase, Split, load_case
 from medseg.data.phantom import IS_SIMULATION_NOTE
 from medseg.errors import Code, CohortError, EnvironmentProblem, MedsegError
 from medseg.evaluation import FailedCase, Summary, summarise
-from medseg.inference import Segmenter
+from medseg.inference import Segmented, Segmenter
+from medseg.inference.review import Review, review
+from medseg.inference.volumes import structure_volumes
 from medseg.io import write_volume
 from medseg.report.html import Origin, write_report
 from medseg.report.scored_cases import ScoredCases
+from medseg.report.trust import judged_cases, trust_of, write_review_csv
 from medseg.training import Interrupted, RunFolder
 from medseg.volume import Volume
 
@@ -35,9 +39,10 @@ def report_on_run(
     """
     cases = split.test or split.validation
     scored = ScoredCases(
-        experiment.labels, experiment.evaluation, _picture_window(experiment), expected=len(cases)
+        experiment.labels, experiment.evaluation, picture_window(experiment), expected=len(cases)
     )
     notes = _notes(experiment, split)
+    reviews: dict[str, Review] = {}
     try:
         segmenter = Segmenter.load(
             run.model, device=experiment.training.device, precision=experiment.training.precision
@@ -45,7 +50,9 @@ def report_on_run(
         for done, case in enumerate(cases):
             if progress is not None:
                 progress(case.id, done, len(cases))
-            _score_one(segmenter, case, experiment, scored, run.predictions)
+            found = _score_one(segmenter, case, experiment, scored, run.predictions)
+            if found is not None:
+                reviews[case.id] = found
     except Interrupted:
         told = (
             f"The scoring was interrupted after {len(scored)} of {len(cases)} cases: --resume completes it."
@@ -54,7 +61,12 @@ def report_on_run(
         raise
     if progress is not None:
         progress("", len(cases), len(cases))
-    return scored.write(run.path, title=experiment.name, origin=_origin(run, notes))
+    origin = _origin(run, notes)
+    if segmenter.rule is not None:
+        judged = judged_cases(scored.scores, reviews)
+        write_review_csv(run.path / "review.csv", judged)
+        origin = replace(origin, trust=trust_of(segmenter.rule, judged))
+    return scored.write(run.path, title=experiment.name, origin=origin)
 
 
 def report_on_interrupted(run: RunFolder, experiment: Experiment) -> bool:
@@ -92,24 +104,34 @@ def _origin(run: RunFolder, notes: Sequence[str]) -> Origin:
 
 def _score_one(
     segmenter: Segmenter, case: Case, experiment: Experiment, scored: ScoredCases, folder: Path
-) -> None:
+) -> Review | None:
+    """What the model expected of the mask, where it can tell."""
     loaded: LoadedCase | None = None
     try:
         loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
-        mask = segmenter(*loaded.images)
-        write_volume(mask, folder / f"{case.id}_seg.nii.gz")
-        reference, known = _reference(loaded, experiment), _known(loaded, experiment)
-        scored.add(case.id, case.patient, mask, reference, image=loaded.images[0], known=known)
+        segmented = segmenter.segment(list(loaded.images))
+        write_volume(segmented.mask, folder / f"{case.id}_seg.nii.gz")
+        reference, known = reference_of(loaded, experiment), known_structures(loaded, experiment)
+        scored.add(case.id, case.patient, segmented.mask, reference, image=loaded.images[0], known=known)
+        return _judged(segmenter, segmented)
     except EnvironmentProblem:
         raise
     except MedsegError as error:
         failure = FailedCase(case.id, case.patient, "; ".join(error.told))
         whole = loaded is not None and loaded.label is not None
-        reference_of = _reference(loaded, experiment) if whole and loaded is not None else None
-        scored.add_failure(failure, reference_of, _known(loaded, experiment) if loaded else None)
+        drawn = reference_of(loaded, experiment) if whole and loaded is not None else None
+        scored.add_failure(failure, drawn, known_structures(loaded, experiment) if loaded else None)
+        return None
 
 
-def _reference(loaded: LoadedCase, experiment: Experiment) -> Volume:
+def _judged(segmenter: Segmenter, segmented: Segmented) -> Review | None:
+    if segmenter.rule is None or segmented.expected_dice is None:
+        return None
+    volumes = structure_volumes(segmented.mask, segmenter.labels)
+    return review(segmenter.rule, segmented.expected_dice, volumes)
+
+
+def reference_of(loaded: LoadedCase, experiment: Experiment) -> Volume:
     """The reference with the label values of the configuration."""
     if loaded.label is None:
         raise CohortError(
@@ -119,11 +141,11 @@ def _reference(loaded: LoadedCase, experiment: Experiment) -> Volume:
     return loaded.label.with_array(values[loaded.label.array])
 
 
-def _known(loaded: LoadedCase, experiment: Experiment) -> dict[str, bool]:
+def known_structures(loaded: LoadedCase, experiment: Experiment) -> dict[str, bool]:
     return dict(zip(experiment.labels, loaded.known[1:], strict=True))
 
 
-def _picture_window(experiment: Experiment) -> tuple[float, float] | None:
+def picture_window(experiment: Experiment) -> tuple[float, float] | None:
     first = experiment.preprocessing.intensity[0]
     return (first.center, first.width) if isinstance(first, WindowIntensity) else None
 

@@ -10,8 +10,8 @@ import pytest
 
 from medseg.batch import BatchResult, PatientResult
 from medseg.batch.summary import summary_csv, write_tables
-from medseg.batch.tasks import structure_volumes
 from medseg.inference.review import Review
+from medseg.inference.volumes import structure_volumes
 from medseg.volume import Geometry, Volume
 
 BATCH = BatchResult(
