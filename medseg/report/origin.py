@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-_LONGEST, _MOST_LISTED = 300, 4
+_LONGEST, _MOST_LISTED, _HASH_LETTERS = 300, 4, 12
 
 
 def origin_rows(record: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -16,6 +16,10 @@ def _rows(before: str, record: Mapping[str, object]) -> Iterator[tuple[str, str]
         if isinstance(value, Mapping):
             if len(value) > _MOST_LISTED and all(_is_hash(each) for each in value.values()):
                 yield name, f"{len(value)} entries with their hashes"
+            elif len(value) > _MOST_LISTED and all(isinstance(each, Mapping) for each in value.values()):
+                yield name, f"{len(value)} entries"  # one a case
+            elif len(value) > _MOST_LISTED and all(_is_word(each) for each in value.values()):
+                yield name, ", ".join(f"{key} {each}" for key, each in value.items())
             elif value and before.count(", ") < 2:
                 yield from _rows(f"{name}, ", value)
             elif value:
@@ -30,9 +34,11 @@ def _rows(before: str, record: Mapping[str, object]) -> Iterator[tuple[str, str]
 
 
 def _is_hash(value: object) -> bool:
-    return (
-        isinstance(value, str) and len(value) >= 32 and all(letter in "0123456789abcdef" for letter in value)
-    )
+    return isinstance(value, str) and len(value) >= _HASH_LETTERS and set(value) <= set("0123456789abcdef")
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and len(value) < 20
 
 
 def _short(value: object) -> str:
