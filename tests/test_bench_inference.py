@@ -80,6 +80,7 @@ def bench(model: Path, out: Path, *options: str) -> dict[str, Any]:
     return programs
 
 
+@pytest.mark.nightly
 def test_a_small_scan_from_end_to_end(model: Path, tmp_path: Path) -> None:
     """With medseg alone, whose mask is then what it is held against."""
     programs = bench(model, tmp_path, "--shape", "30", "26", "20", "--programs", "torch:fp32")

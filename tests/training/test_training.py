@@ -65,7 +65,7 @@ def test_learns_the_tiny_cohort(tiny_cohort: Path, tmp_path: Path) -> None:
     assert trained.progress.best_dice > 0.8
     manifest = run.read_manifest()
     assert manifest["finished"]
-    assert set(manifest["data"]) == {"train", "validation", "test"}
+    assert set(manifest["data"]) == {"files", "train", "validation", "test"}
     assert {"torch", "medseg", "torchio"} <= set(manifest["packages"])
     for line in run.metrics.read_text().splitlines():
         json.loads(line)
