@@ -64,8 +64,8 @@ RECIPES = {
             "Adults, healthy or with psychotic disorders, of one hospital; not tried on atrophy, tumours or "
             "children.",
             "One scanner protocol (MPRAGE); other contrasts than T1 were never seen.",
-            "The data do not tell which two scans (left and right) are of one person, so held-out scans may be "
-            "of people whose other side was trained on.",
+            "The data do not tell which two scans (left and right) are of one person, so held-out scans may "
+            "be of people whose other side was trained on.",
         ),
     ),
     "head_neck_ct": Recipe(
