@@ -47,7 +47,7 @@ def progress(run: RunFolder) -> dict[str, float]:
     return found
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_stopped_in_validation_and_in_the_report(warm: WarmStart, tiny_cohort: Path, tmp_path: Path) -> None:
     experiment = quick_experiment(tiny_cohort, SLOW, stop={"epochs": 6}, workers=1)
     config = write_config(tmp_path / "quick.yaml", experiment)

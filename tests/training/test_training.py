@@ -42,7 +42,7 @@ class StopAt(Silent):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("stop", [1, 5, 6])
+@pytest.mark.parametrize("stop", [*(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 6)), 5])
 def test_interrupted_and_resumed_ends_in_the_same_weights_and_log(
     stop: int, tiny_cohort: Path, tmp_path: Path
 ) -> None:
