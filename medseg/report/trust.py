@@ -18,6 +18,8 @@ from medseg.report.svg import Drawing, Scale, x_axis, y_axis
 
 FEWEST = 10
 """Cases without which the power to find the worst ones is not told."""
+_LEAST_SHARE = 1e-4
+"""Bins of fewer voxels are not drawn: a handful of them has any accuracy."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _plot_reliability(measured: Mapping[str, Any]) -> Markup | None:
         return None
     drawing, x, y = _square((0.0, 1.0), "Reliability on validation voxels", "confidence", "accuracy")
     for name, kind in (("before", "raw"), ("after", "smooth")):
-        rows = curves.get(name) or []
+        rows = [row for row in curves.get(name) or () if row[2] >= _LEAST_SHARE]
         points = [(x(confidence), y(accuracy)) for confidence, accuracy, _ in rows]
         drawing.path(points, kind, f"{name} dividing by the temperature")
         for point, (confidence, accuracy, share) in zip(points, rows, strict=True):
