@@ -111,6 +111,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1800)
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line of its bash blocks, in order; trainings are cut short."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
