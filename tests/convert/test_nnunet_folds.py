@@ -50,6 +50,7 @@ def logits(network: nn.Module) -> np.ndarray:
         return network(data)[0].numpy().transpose(0, 3, 2, 1)
 
 
+@pytest.mark.nightly
 def test_folds_are_averaged(tmp_path: Path) -> None:
     told = nnunet.architecture()
     theirs = networks(told, 3, 4)

@@ -58,7 +58,7 @@ def test_interrupted_and_resumed_ends_in_the_same_weights_and_log(
     assert parted.read_manifest()["finished"]
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 def test_learns_the_tiny_cohort(tiny_cohort: Path, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     trained = train(tiny_experiment(tiny_cohort, stop={"epochs": 60}, validate_every=30), run)
