@@ -17,7 +17,7 @@ from medseg.batch.record import Entry, MaskFile, Record
 from medseg.batch.results import Listener, PatientResult
 from medseg.batch.tasks import ReadScan, Written, set_aside
 from medseg.errors import Code, EnvironmentProblem, MedsegError, PatientError
-from medseg.inference.review import ReviewRule, review
+from medseg.inference.review import ReviewRule, review_of
 
 _AGAIN = frozenset({Code.PROCESS_DIED, Code.MEMORY_LIMIT, Code.MEMORY})
 """Another try, with nothing beside it, may end better."""
@@ -103,7 +103,7 @@ class Ledger:
         self._settle(told)
 
     def _result(self, patient: str, mask: Path, entry: Entry) -> PatientResult:
-        judged = review(self._rule, entry.expected_dice, entry.volumes_ml) if self._rule else None
+        judged = review_of(self._rule, entry.expected_dice, entry.volumes_ml)
         return PatientResult(patient, mask, dict(entry.volumes_ml), review=judged)
 
     def _settle(self, result: PatientResult) -> None:

@@ -10,7 +10,7 @@ from medseg.batch.results import PatientResult
 from medseg.data import Case, load_images
 from medseg.inference import Segmenter
 from medseg.inference.profile import stage
-from medseg.inference.review import review
+from medseg.inference.review import review_of
 from medseg.inference.sliding import Progress
 from medseg.inference.volumes import structure_volumes
 from medseg.io import write_volume
@@ -40,8 +40,6 @@ def infer_patient(
     with stage("writing"):
         write_volume(segmented.mask, target)
         volumes = structure_volumes(segmented.mask, segmenter.labels)
-    rule, judged = segmenter.rule, None
-    if rule is not None and segmented.expected_dice is not None:
-        judged = review(rule, segmented.expected_dice, volumes)
+    judged = review_of(segmenter.rule, segmented.expected_dice, volumes)
     seconds = time.perf_counter() - start
     return PatientResult(case.id, target, volumes, seconds, inputs=case.images, review=judged)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medseg.cli.options import Json
-from medseg.cli.train import _follow, _leave
+from medseg.cli.train import follow, leave
 
 if TYPE_CHECKING:
     from medseg.reproduction import Difference, Recorded, Verdict
@@ -62,7 +62,7 @@ def reproduce(
         return 3 if any(difference.counts for difference in found) else 0
     team = build_team(recorded.experiment)
     if not team.leads:
-        _follow(partial(_train_again, recorded, again, team, resume))
+        follow(partial(_train_again, recorded, again, team, resume))
     found = differences(recorded, Now.of(recorded.experiment, team.size))
     _tell(found, say)
     _train_and_report(recorded, again, team, resume)
@@ -126,7 +126,7 @@ def _train_and_report(recorded: "Recorded", again: "RunFolder", team: "Team", re
             bars.close()
             words = sys.argv[1:] + ([] if "--resume" in sys.argv else ["--resume"])
             say(f"{interrupted}; go on with: {shlex.join(['medseg', *words])}")
-            _leave(interrupted.exit_code)
+            leave(interrupted.exit_code)
 
 
 def _tell(found: "tuple[Difference, ...]", say: Any) -> None:

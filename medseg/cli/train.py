@@ -56,7 +56,7 @@ def train(
     run = RunFolder(out or Path(team.of_leader(str(_default_folder(experiment.name, resume)))))
     command = shlex.join(["medseg", *sys.argv[1:]])
     if not team.leads:
-        _follow(partial(run_training, experiment, run, resume=resume, team=team))
+        follow(partial(run_training, experiment, run, resume=resume, team=team))
     when_free(partial(_have, run.lock), wait)
     with Bars() as bars:
         display = TrainingDisplay(bars)
@@ -75,7 +75,7 @@ def train(
             say(f"{interrupted}; go on with: {_to_go_on(str(config), set_ or (), run.path)}")
             if run.report.is_file():
                 say(f"report so far: {run.report}")
-            _leave(interrupted.exit_code)
+            leave(interrupted.exit_code)
     if json:
         print_json({"run": str(run.path), "report": str(run.report), "summary": str(run.summary)})
     else:
@@ -89,7 +89,7 @@ def _have(lock: "FolderLock") -> None:
         pass
 
 
-def _follow(work: Callable[[], object]) -> NoReturn:
+def follow(work: Callable[[], object]) -> NoReturn:
     """Train as one of several processes; the one that leads tells how it goes, and reports.
 
     This one ends without an error code: Fabric would kill the leader, which may be saving.
@@ -100,7 +100,7 @@ def _follow(work: Callable[[], object]) -> NoReturn:
 
     with suppress(MedsegError, Interrupted, Left):
         work()
-    _leave(0)
+    leave(0)
 
 
 def _to_go_on(config: str, changes: Sequence[str], folder: Path) -> str:
@@ -109,7 +109,7 @@ def _to_go_on(config: str, changes: Sequence[str], folder: Path) -> str:
     return shlex.join(["medseg", "train", config, *changed, "-o", str(folder), "--resume"])
 
 
-def _leave(exit_code: int) -> NoReturn:
+def leave(exit_code: int) -> NoReturn:
     """At once: threads may have minutes of preparing cases in hand, and nobody will want them."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -75,6 +75,13 @@ class Review:
         return bool(self.reasons)
 
 
+def review_of(
+    rule: ReviewRule | None, expected_dice: Mapping[str, float] | None, volumes_ml: Mapping[str, float]
+) -> Review | None:
+    """As :func:`review`; None of a model without a rule, and of a mask without expectations."""
+    return review(rule, expected_dice, volumes_ml) if rule is not None and expected_dice else None
+
+
 def review(rule: ReviewRule, expected_dice: Mapping[str, float], volumes_ml: Mapping[str, float]) -> Review:
     """Judge a mask by what its probabilities promise, and by its volumes (mL, of each structure).
 

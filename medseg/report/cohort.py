@@ -5,14 +5,13 @@ from pathlib import Path
 
 from medseg.config import Experiment, dump_experiment
 from medseg.data import Case, load_case
-from medseg.data.phantom import IS_SIMULATION_NOTE
 from medseg.data.regrid import place_label
 from medseg.errors import Code, CohortError, EnvironmentProblem, MedsegError
 from medseg.evaluation import FailedCase, Summary
 from medseg.files import write_json_atomically
 from medseg.io import read_label
 from medseg.report.html import Origin
-from medseg.report.run import known_structures, picture_window, reference_of
+from medseg.report.run import known_structures, picture_window, reference_of, simulation_notes
 from medseg.report.scored_cases import ScoredCases
 
 MASK = "_seg.nii.gz"
@@ -77,7 +76,7 @@ def report_on_cohort(
         "labels": experiment.labels,
     }
     write_json_atomically(out / "evaluation.json", record)
-    notes = [IS_SIMULATION_NOTE] if experiment.data.cohort.startswith("phantom:") else []
+    notes = simulation_notes(experiment)
     origin = Origin(notes=notes, configuration=dump_experiment(experiment), provenance=record)
     return scored.write(out, title=experiment.name, origin=origin)
 

@@ -12,8 +12,8 @@ from medseg.data import Case, LoadedCase, Split, load_case
 from medseg.data.phantom import IS_SIMULATION_NOTE
 from medseg.errors import Code, CohortError, EnvironmentProblem, MedsegError
 from medseg.evaluation import FailedCase, Summary, summarise
-from medseg.inference import Segmented, Segmenter
-from medseg.inference.review import Review, review
+from medseg.inference import Segmenter
+from medseg.inference.review import Review, review_of
 from medseg.inference.volumes import structure_volumes
 from medseg.io import write_volume
 from medseg.report.html import Origin, write_report
@@ -85,8 +85,7 @@ def report_on_interrupted(run: RunFolder, experiment: Experiment) -> bool:
         else f"was interrupted at step {step}"
     )
     notes = [f"The training {told}: nothing is scored yet. --resume goes on."]
-    if experiment.data.cohort.startswith("phantom:"):
-        notes.append(IS_SIMULATION_NOTE)
+    notes += simulation_notes(experiment)
     write_report(
         run.report, title=experiment.name, summary=summarise([]), scores=[], origin=_origin(run, notes)
     )
@@ -113,7 +112,8 @@ def _score_one(
         write_volume(segmented.mask, folder / f"{case.id}_seg.nii.gz")
         reference, known = reference_of(loaded, experiment), known_structures(loaded, experiment)
         scored.add(case.id, case.patient, segmented.mask, reference, image=loaded.images[0], known=known)
-        return _judged(segmenter, segmented)
+        volumes = structure_volumes(segmented.mask, segmenter.labels)
+        return review_of(segmenter.rule, segmented.expected_dice, volumes)
     except EnvironmentProblem:
         raise
     except MedsegError as error:
@@ -122,13 +122,6 @@ def _score_one(
         drawn = reference_of(loaded, experiment) if whole and loaded is not None else None
         scored.add_failure(failure, drawn, known_structures(loaded, experiment) if loaded else None)
         return None
-
-
-def _judged(segmenter: Segmenter, segmented: Segmented) -> Review | None:
-    if segmenter.rule is None or segmented.expected_dice is None:
-        return None
-    volumes = structure_volumes(segmented.mask, segmenter.labels)
-    return review(segmenter.rule, segmented.expected_dice, volumes)
 
 
 def reference_of(loaded: LoadedCase, experiment: Experiment) -> Volume:
@@ -150,10 +143,13 @@ def picture_window(experiment: Experiment) -> tuple[float, float] | None:
     return (first.center, first.width) if isinstance(first, WindowIntensity) else None
 
 
+def simulation_notes(experiment: Experiment) -> list[str]:
+    """What a report must say of simulated patients; nothing of others."""
+    return [IS_SIMULATION_NOTE] if experiment.data.cohort.startswith("phantom:") else []
+
+
 def _notes(experiment: Experiment, split: Split) -> list[str]:
-    notes = []
-    if experiment.data.cohort.startswith("phantom:"):
-        notes.append(IS_SIMULATION_NOTE)
+    notes = simulation_notes(experiment)
     if not split.test:
         notes.append(
             "No patients were held out: these are the validation patients, which chose the best checkpoint, "

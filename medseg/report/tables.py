@@ -145,7 +145,7 @@ def worst_first(
     """All cases, failed ones first, then from the lowest mean to the highest, unmeasured ones last."""
 
     def badness(case: CaseScore | FailedCase) -> tuple[bool, bool, float, str]:
-        mean = _mean(case.structures, metric)
+        mean = mean_of(case.structures, metric)
         return not isinstance(case, FailedCase), mean is None, mean or 0.0, case.case
 
     return tuple(sorted((*failed, *scores), key=badness))
@@ -167,7 +167,7 @@ def _case_row(case: CaseScore | FailedCase, metric: str, names: Sequence[str], a
     cells = [_structure_cell(found.get(name), metric) for name in names]
     if len(names) > MOST_COLUMNS:
         cells = _few_cells(case.structures, metric)
-    mean = _mean(case.structures, metric)
+    mean = mean_of(case.structures, metric)
     lead = Cell(format_value(metric, mean), _order(mean), f"lead {_grade(mean)}")
     return CaseRow(case.case, case.patient, (lead, *cells), anchor, _state(case, mean))
 
@@ -228,7 +228,8 @@ def _structure_cell(score: StructureScore | None, metric: str) -> Cell:
     return Cell(STATUS_WORDS[score.status], _order(value), kind)
 
 
-def _mean(structures: Sequence[StructureScore], metric: str) -> float | None:
+def mean_of(structures: Sequence[StructureScore], metric: str) -> float | None:
+    """Over the structures of a case that have a value."""
     known = [value for each in structures if (value := each.values.get(metric)) is not None]
     return sum(known) / len(known) if known else None
 

@@ -15,6 +15,7 @@ from medseg.evaluation.ranking import auroc, auroc_interval, worst
 from medseg.files import write_text_atomically
 from medseg.inference.review import Review, ReviewRule
 from medseg.report.svg import Drawing, Scale, x_axis, y_axis
+from medseg.report.tables import mean_of
 
 FEWEST = 10
 """Cases without which the power to find the worst ones is not told."""
@@ -43,7 +44,7 @@ class Trust:
 def judged_cases(scores: Sequence[CaseScore], reviews: Mapping[str, Review]) -> tuple[JudgedCase, ...]:
     """Cases that were scored and judged, in the order of ``scores``."""
     return tuple(
-        JudgedCase(score.case, reviews[score.case], _mean_dice(score))
+        JudgedCase(score.case, reviews[score.case], mean_of(score.structures, "dice"))
         for score in scores
         if score.case in reviews
     )
@@ -143,8 +144,3 @@ def _square(ends: tuple[float, float], title: str, across: str, up: str) -> tupl
     drawing.text((291, 320), across, "label")
     drawing.turned_text((13, 155), up)
     return drawing, x, y
-
-
-def _mean_dice(score: CaseScore) -> float | None:
-    known = [value for one in score.structures if (value := one.values.get("dice")) is not None]
-    return sum(known) / len(known) if known else None

@@ -9,7 +9,7 @@ from tests.support.oracle import write_oracle
 
 from medseg.batch.model import BatchModel
 from medseg.errors import ModelFileError
-from medseg.inference.review import ReviewRule, UsualVolume, review
+from medseg.inference.review import ReviewRule, UsualVolume, review, review_of
 from medseg.modelfile import load_model, save_model
 
 RULE = ReviewRule(
@@ -80,3 +80,10 @@ def test_the_model_file_keeps_the_rule(tmp_path: Path) -> None:
 def test_foreign_rules_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ModelFileError, match="review rule"):
         ReviewRule.from_json({**RULE.to_json(), **change})
+
+
+def test_nothing_is_judged_without_a_rule_or_expectations() -> None:
+    assert review_of(None, GOOD, {"liver": 1400}) is None
+    assert review_of(RULE, None, {"liver": 1400}) is None
+    assert review_of(RULE, {}, {"liver": 1400}) is None
+    assert review_of(RULE, GOOD, {"liver": 1400}) == review(RULE, GOOD, {"liver": 1400})
