@@ -214,4 +214,7 @@ def brute_force_boundary(mask: np.ndarray) -> np.ndarray:
             if (near < 0).any() or (near >= mask.shape).any() or not mask[tuple(near)]:
                 found.append(at)
                 break
+        else:
+            if not steps:  # a volume of one voxel: all of it is surface
+                found.append(at)
     return np.array(found, dtype=np.float64)
