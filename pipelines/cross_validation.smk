@@ -15,6 +15,9 @@ HELD_OUT = config.get("held_out", 0)  # patients kept for a test of the ensemble
 MEDSEG = config.get("medseg", "medseg")
 SET = config.get("set", [])  # more changes of the configuration, as in set="['training.stop.minutes=20']"
 INFER = config.get("infer", "")  # more options of medseg infer
+AT_ONCE = int(config.get("at_once", 1))  # trainings side by side on a processor, each with its share of the cores
+SHARE = max(1, (workflow.cores or 1) // AT_ONCE)
+LIMIT = f"OMP_NUM_THREADS={SHARE} " if AT_ONCE > 1 else ""
 CHANGES = " ".join(
     f"--set {quote(str(change))}"
     for change in [
@@ -54,11 +57,11 @@ rule train:
         f"{OUT}/fold_{{fold}}/summary.json",
     params:
         run=lambda wildcards: f"{OUT}/fold_{wildcards.fold}",
-    threads: workflow.cores or 1
+    threads: SHARE
     resources:
-        gpu=1,
+        gpu=1 if AT_ONCE == 1 else 0,
     shell:
-        "exec {MEDSEG} train {CONFIG:q} {CHANGES} --set data.fold={wildcards.fold} -o {params.run:q} --resume --wait"
+        "{LIMIT}exec {MEDSEG} train {CONFIG:q} {CHANGES} --set data.fold={wildcards.fold} -o {params.run:q} --resume --wait"
 
 
 rule infer:

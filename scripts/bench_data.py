@@ -27,7 +27,8 @@ from bench.rates import Rates, machine_lines, rate_table, version_of
 from bench.simulate import write_cohort
 
 HERE = Path(__file__).resolve().parent / "bench"
-MEDSEG, TORCHIO, WHOLE, NNUNET = "medseg", "TorchIO", "TorchIO, 8 patches share draws", "nnU-Net"
+MEDSEG, DEVICE = "medseg", "medseg, the device's way, on the trainer's CPU"
+TORCHIO, WHOLE, NNUNET = "TorchIO", "TorchIO, 8 patches share draws", "nnU-Net"
 VOLUMES = {(96, 96, 96): (160, 160, 160), (40, 56, 40): (44, 60, 44)}
 """Patch to the volumes it is cut from."""
 
@@ -100,12 +101,14 @@ def _prepared(args: argparse.Namespace, folder: Path, patch: tuple[int, ...]) ->
         "seconds": args.seconds,
         "warm_up": args.warm_up,
         "whole": False,
+        "augment_on": "workers",
     }
 
 
 def _compare(args: argparse.Namespace, spec: dict[str, Any]) -> Rates:
     programs = {
         MEDSEG: (sys.executable, "patches_medseg.py", {}),
+        DEVICE: (sys.executable, "patches_medseg.py", {"augment_on": "device"}),
         TORCHIO: (sys.executable, "patches_torchio.py", {}),
         WHOLE: (sys.executable, "patches_torchio.py", {"whole": True}),
     }

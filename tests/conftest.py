@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ os.environ.pop("MEDSEG_MODEL", None)
 if _first:
     os.environ["MEDSEG_CACHE"] = tempfile.mkdtemp(prefix="medseg-test-cache-")  # never the user's
 
+import jaxtyping  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from beartype import BeartypeConf, beartype  # noqa: E402
@@ -26,6 +28,8 @@ _typecheck.__dict__["check"] = beartype(
 )  # 1 is fine where a float is asked
 sys.modules["medseg_typecheck"] = _typecheck
 _hook = install_import_hook("medseg", "medseg_typecheck.check")  # before medseg is imported
+
+from support.warm_start import WarmStart  # noqa: E402
 
 pytest_plugins = ["support.rows"]
 
@@ -63,6 +67,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real scans at {folder}; MEDSEG_TEST_DATA can name their folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def annotations_at_rest() -> Iterator[None]:
+    """Types and shapes are not looked at, which takes up to half of the time of small work done very often.
+
+    For files whose code other tests run with its annotations executed.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+        yield
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmStart]:
+    """The command line in processes that need not import anything; real starts are in test_g29."""
+    with closing(WarmStart(tmp_path_factory.mktemp("warm") / "told.txt")) as warm:
+        yield warm
 
 
 TINY_SHAPE = (24, 20, 16)

@@ -15,7 +15,7 @@ from medseg.audit.findings import Severity
 from medseg.audit.plots import Strip, plot_ranges, plot_strips
 from medseg.audit.thumbnail import Thumbnail
 from medseg.files import write_text_atomically
-from medseg.report.templating import render_page
+from medseg.report.templating import TABLES, render_page
 
 MOST_PICTURES = 40
 _PIXELS = 160
@@ -54,8 +54,7 @@ def write_check(path: Path, found: Checked) -> Path:
         "forecast": [] if found.forecast is None else _forecast(found),
     }
     colours = max(3, len(found.experiment.labels))
-    scripts = ("table.js", "comparison.js")
-    page = render_page(colours, context, template="check.html.j2", scripts=scripts)
+    page = render_page(colours, context, template="check.html.j2", scripts=TABLES)
     write_text_atomically(path, page)
     return path
 

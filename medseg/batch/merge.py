@@ -1,4 +1,4 @@
-"""Several batches of one cohort as one: every patient once, one table, one list of failures, one page."""
+"""Several batches of one cohort as one: every patient once, one table, one list of failures."""
 
 import csv
 import io
@@ -13,6 +13,7 @@ from medseg.errors import Code, CohortError
 from medseg.files import read_regular, write_json_atomically, write_text_atomically
 
 _MOST_BYTES = 200_000_000
+_ORIGIN = ("medseg", "model", "settings")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Merged:
     """Sorted by patient; ``shard`` names the folder that the mask lies in."""
     failures: tuple[dict[str, Any], ...]
     columns: tuple[str, ...]
+    origin: dict[str, Any]
+    """Model and settings, which all shards share, and the version of medseg."""
 
     def with_status(self, status: str) -> int:
         return sum(row["status"] == status for row in self.rows)
@@ -99,7 +102,8 @@ def merge_shards(shards: Sequence[Shard]) -> Merged:
     ]
     failures = sorted((f for shard in shards for f in shard.failures), key=lambda f: str(f.get("patient")))
     rows.sort(key=lambda row: row["patient"])
-    return Merged(tuple(rows), tuple(failures), ("shard", *columns))
+    origin = {name: first.manifest[name] for name in _ORIGIN if name in first.manifest}
+    return Merged(tuple(rows), tuple(failures), ("shard", *columns), origin)
 
 
 def _patients(shards: Iterable[Shard]) -> list[str]:

@@ -41,17 +41,19 @@ def check(
     that are there twice, references that are shifted, turned over, swapped or unlike the others. Each finding
     has a stable name, explained in docs/checking.md. Exits with 2 when there are faults.
     """
-    from medseg.audit import Severity, check_experiment
-    from medseg.cli.display import Bars
     from medseg.cli.printing import print_json, say
     from medseg.config import Experiment, load_experiment
-    from medseg.data import PreparedCache
-    from medseg.training.forecast import write_preview
 
     if schema:
         print_json(Experiment.model_json_schema())
         return 0
-    experiment = load_experiment(config, set_ or ())
+    experiment = load_experiment(config, set_ or ())  # its mistakes are told before seconds of imports
+
+    from medseg.audit import Severity, check_experiment
+    from medseg.cli.display import Bars
+    from medseg.data import PreparedCache
+    from medseg.training.forecast import write_preview
+
     with Bars() as bars:
         found = check_experiment(experiment, bars.show, measure=measure, cache=PreparedCache())
     if out is not None:

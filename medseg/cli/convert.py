@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 def convert(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="nnunet: what nnU-Net trained. ensemble: models of medseg.")
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="nnunet: what nnU-Net trained. monai: a MONAI bundle. ensemble: models of medseg.",
+        ),
     ],
     sources: Annotated[
         list[Path],
         typer.Argument(
             metavar="SOURCE...",
-            help="nnunet: the folder with plans.json and fold_0. ensemble: model files or run folders.",
+            help="nnunet: the folder with plans.json and fold_0. monai: the bundle's folder or .zip. "
+            "ensemble: model files or run folders.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The model file to write.")] = Path(
@@ -33,12 +38,17 @@ def convert(
         ),
     ] = None,
     checkpoint: Annotated[
-        str, typer.Option(help="nnunet: the file in the folds' folders.")
-    ] = "checkpoint_final.pth",
+        str | None,
+        typer.Option(
+            help="nnunet: the file in the folds' folders. Default: checkpoint_final.pth. "
+            "monai: the file in models. Default: what the bundle loads."
+        ),
+    ] = None,
     orientation: Annotated[
         str | None,
         typer.Option(
-            help="nnunet: where the stored axes of the training scans run to, as in RAS. Default: LPS."
+            help="Where the stored axes of the training scans run to, as in RAS. nnunet: default LPS. "
+            "monai: needed only where the bundle does not turn scans (no Orientationd)."
         ),
     ] = None,
     postprocessing: Annotated[
@@ -47,13 +57,18 @@ def convert(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Make a model file for medseg infer: of networks that nnU-Net trained, or of several models in one.
+    """Make a model file for medseg infer: of what nnU-Net or MONAI trained, or of several models in one.
 
-    The networks of one file are averaged, and each takes its time. Checkpoints of nnU-Net are opened in a
-    process without network, files and rights, and nothing in them is run.
+    medseg convert nnunet nnUNet_results/Dataset005_Prostate/nnUNetTrainer__nnUNetPlans__3d_fullres
+
+    medseg convert monai spleen_ct_segmentation -o spleen.safetensors
+
+    The networks of one file are averaged, and each takes its time. Checkpoints are opened in a process
+    without network, files and rights, and nothing in them or in a bundle is run: steps and expressions that
+    medseg has not are refused by name.
     """
     from medseg.cli.printing import print_json, say
-    from medseg.convert import convert_nnunet
+    from medseg.convert import convert_monai, convert_nnunet
     from medseg.errors import Code, UsageError
     from medseg.modelfile import model_summary, save_model
 
@@ -61,17 +76,21 @@ def convert(
     if kind == "ensemble":
         if folds is not None or orientation is not None:
             raise UsageError(
-                Code.OPTION, "--folds and --orientation are for medseg convert nnunet: leave them out"
+                Code.OPTION, "--folds and --orientation are for what others trained: leave them out"
             )
         model = _ensemble(sources, postprocessing)
     elif kind == "nnunet" and len(sources) == 1:
-        converted = convert_nnunet(sources[0], folds=folds, checkpoint=checkpoint, orientation=orientation)
+        final = checkpoint or "checkpoint_final.pth"
+        converted = convert_nnunet(sources[0], folds=folds, checkpoint=final, orientation=orientation)
+        model, notes = converted.model, converted.notes
+    elif kind == "monai" and len(sources) == 1 and folds is None:
+        converted = convert_monai(sources[0], checkpoint=checkpoint, orientation=orientation)
         model, notes = converted.model, converted.notes
     else:
         raise UsageError(
             Code.OPTION,
-            f"{kind} of {len(sources)}: write medseg convert nnunet MODEL_FOLDER, "
-            "or medseg convert ensemble MODEL MODEL...",
+            f"{kind} of {len(sources)}: write medseg convert nnunet FOLDER, medseg convert monai BUNDLE "
+            "(which has no folds), or medseg convert ensemble MODEL MODEL...",
         )
     save_model(out, model)
     for note in notes:

@@ -86,7 +86,7 @@ def evaluate(  # noqa: PLR0917 - an option each
     changed = _changed(comparison.config, tolerance_mm, _lesions(lesions, lesion_match, lesion_minimum_mm3))
     comparison = replace(comparison, config=changed)
     if references is None or split is not None:
-        own = _own_cohort(references, config, labels, images)
+        own = _own_cohort(references, config, labels, images, reading, missing)
         summary = evaluate_cohort(predictions, own, split or "test", out, changed)
     else:
         with Bars() as bars:
@@ -110,9 +110,17 @@ def evaluate(  # noqa: PLR0917 - an option each
 
 
 def _own_cohort(
-    references: Path | None, config: Path | None, labels: str | None, images: Path | None
+    references: Path | None,
+    config: Path | None,
+    labels: str | None,
+    images: Path | None,
+    reading: "Reading",
+    missing: str,
 ) -> "Experiment":
-    """The configuration whose cohort has the references; it tells labels and images, too."""
+    """The configuration whose cohort has the references; it tells labels and images, too.
+
+    What the options ask for in another way than by default holds instead of its own.
+    """
     from medseg.errors import Code, UsageError
 
     if config is None or references or labels or images:
@@ -120,7 +128,12 @@ def _own_cohort(
             Code.OPTION,
             "references: give REFERENCES, or only --config and --split for those of its own cohort",
         )
-    return _experiment(config)
+    experiment = _experiment(config)
+    data = experiment.data
+    asked = data.reading.model_copy(update=reading.model_dump(exclude_defaults=True))
+    missing = data.missing_structures if missing == "absent" else missing
+    told = data.model_copy(update={"reading": asked, "missing_structures": missing})
+    return experiment.model_copy(update={"data": told})
 
 
 def _reading(geometry: str, resample_labels: bool) -> "Reading":

@@ -13,7 +13,10 @@ def merge(
         list[Path], typer.Argument(metavar="SHARD...", help="Folders that medseg infer --shard wrote.")
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder for summary.csv, failures.json and merged.json.")
+        Path,
+        typer.Option(
+            "-o", "--out", help="Folder for summary.csv, failures.json, merged.json and report.html."
+        ),
     ] = Path("merged"),
     json: Json = False,
 ) -> int:
@@ -25,6 +28,7 @@ def merge(
     from medseg.batch.merge import merge_shards, read_shard, write_merged
     from medseg.cli.printing import print_json, say
     from medseg.files import write_json_atomically
+    from medseg.report.batch_page import BatchPage, write_batch_page
 
     merged = merge_shards([read_shard(folder) for folder in shards])
     write_merged(merged, out)
@@ -36,6 +40,13 @@ def merge(
         "volumes": merged.volumes(),
     }
     write_json_atomically(out / "merged.json", told)
+    page = BatchPage(
+        f"{len(merged.rows)} patients of {len(shards)} shards",
+        merged.rows,
+        merged.volumes(),
+        {**merged.origin, "shards": told["shards"]},
+    )
+    write_batch_page(out / "report.html", page)
     if json:
         print_json(told)
     else:
@@ -46,4 +57,5 @@ def merge(
                 f"({volume['smallest_ml']:.2f} to {volume['largest_ml']:.2f}; {volume['patients']} patients)"
             )
         say(f"table: {out / 'summary.csv'}")
+        say(f"report: {out / 'report.html'}")
     return 3 if told["failed"] else 0

@@ -41,17 +41,19 @@ def train(
     the same weights. After a kill or a power cut it goes on from a checkpoint at most
     training.checkpoint_minutes old.
     """
+    from medseg.config import load_experiment
+
+    experiment = load_experiment(config, set_ or ())  # its mistakes are told before seconds of imports
+
     from medseg.cli.display import Bars
     from medseg.cli.printing import print_json, print_summary, say
     from medseg.cli.training_display import TrainingDisplay
     from medseg.cli.waiting import when_free
-    from medseg.config import load_experiment
     from medseg.report.run import report_on_interrupted, report_on_run
     from medseg.training import Interrupted, RunFolder, leaving_at_once
     from medseg.training.train import build_team
     from medseg.training.train import train as run_training
 
-    experiment = load_experiment(config, set_ or ())
     team = build_team(experiment)
     run = RunFolder(out or Path(team.of_leader(str(_default_folder(experiment.name, resume)))))
     command = shlex.join(["medseg", *sys.argv[1:]])

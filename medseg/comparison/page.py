@@ -8,6 +8,7 @@ from medseg.comparison.compare import BETTER, WORSE, CaseDifference, Comparison,
 from medseg.comparison.pairs import MEAN, LeftOut
 from medseg.comparison.plots import plot_cases, plot_differences
 from medseg.comparison.words import COLUMNS, cautions, row_texts
+from medseg.report.templating import TABLES
 from medseg.report.templating import render_page as fill
 from medseg.report.words import format_value, metric_label
 
@@ -72,7 +73,7 @@ def render_page(comparison: Comparison) -> str:
         "tie": comparison.tie,
         "most": MOST_CASES,
     }
-    return fill(len(places), context, template="comparison.html.j2", scripts=("table.js", "comparison.js"))
+    return fill(len(places), context, template="comparison.html.j2", scripts=TABLES)
 
 
 def _missing(comparison: Comparison) -> list[str]:

@@ -20,13 +20,19 @@ class InferenceConfig(Settings):
     blend: Literal["gaussian", "constant", "nnunet"] = "gaussian"
     """How much the voxels of a window count: most in its middle, or all alike. nnunet: a Gaussian about voxel
     size // 2, as nnU-Net has it."""
-    average: Literal["probabilities", "logits"] = "probabilities"
-    """What is averaged where windows overlap and over mirrorings, and brought back to the scan's grid."""
+    step: Literal["even", "fixed"] = "even"
+    """Windows lie evenly over the scan; or each a fixed step after the last, but for the one at the end
+    (MONAI)."""
+    average: Literal["probabilities", "logits", "windows"] = "probabilities"
+    """What is averaged where windows overlap and over mirrorings, and brought back to the scan's grid.
+    windows: logits of windows and mirrorings are averaged, and what comes back is their probabilities
+    (MONAI)."""
     nested: bool = False
     """Structures may lie within one another, in the order of ``labels`` (nnU-Net's regions): a voxel gets the
     last one that scores above the background, instead of the one that scores most."""
-    padding: Literal["minimum", "zero"] = "minimum"
-    """What surrounds a scan that is smaller than a window: its smallest normalised intensity, or 0."""
+    padding: Literal["minimum", "zero", "edge"] = "minimum"
+    """What surrounds a scan that is smaller than a window: its smallest normalised intensity, 0, or its
+    outermost voxels again."""
     mirror: bool = False
     """Test-time augmentation: average over mirrorings along ``mirror_axes`` (left/right pairs swapped)."""
     mirror_axes: tuple[Literal["i", "j", "k"], ...] = ("i", "j", "k")

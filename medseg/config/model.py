@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from medseg.config.base import Count, Probability, Settings
+from medseg.config.monai_networks import ARGUMENTS, REQUIRED, NetworkName
 
 Plane = Literal["sagittal", "coronal", "axial"]
 """A 2D network sees slices across i (sagittal), j (coronal) or k (axial) of the canonical grid."""
@@ -168,6 +169,34 @@ class SwinUNETRConfig(_Network):
     dropout: Probability = 0.0
 
 
+class MonaiConfig(_Network):
+    """A network of MONAI under its own name and with its own arguments, as ``medseg convert monai`` finds it
+    in a bundle."""
+
+    kind: Literal["monai"]
+    network: NetworkName
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    """Arguments of MONAI's class, but for the number of axes and channels. Plain values, as in
+    {channels: [16, 32, 64], strides: [2, 2]}."""
+    outputs: Literal["classes", "structures"] = "classes"
+    """classes: the first output is the background. structures: the network has none for it (a sigmoid each);
+    a structure is where its output is above 0."""
+
+    @model_validator(mode="after")
+    def _known_arguments(self) -> "MonaiConfig":
+        known = ARGUMENTS[self.network]
+        unknown = sorted(set(self.arguments) - set(known))
+        if unknown:
+            raise ValueError(
+                f"arguments: {unknown[0]:.60} is not one of {self.network}'s that may be given "
+                f"({', '.join(known)}): remove it"
+            )
+        missing = [name for name in REQUIRED.get(self.network, ()) if name not in self.arguments]
+        if missing:
+            raise ValueError(f"arguments: {self.network} needs {', '.join(missing)} as well: give them")
+        return self
+
+
 ModelConfig = Annotated[
-    UNetConfig | VNetConfig | SegResNetConfig | SwinUNETRConfig, Field(discriminator="kind")
+    UNetConfig | VNetConfig | SegResNetConfig | SwinUNETRConfig | MonaiConfig, Field(discriminator="kind")
 ]

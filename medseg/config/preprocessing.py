@@ -19,9 +19,10 @@ class ZScoreIntensity(Settings):
     """Each scan by itself: subtract the mean, divide by the standard deviation."""
 
     kind: Literal["zscore"]
-    region: Literal["whole", "foreground", "nonzero"] = "whole"
-    """Which voxels give mean and deviation: all; those above the scan's mean; or those within the outline of
-    what is not 0 in some channel (images whose background was erased; it stays 0)."""
+    region: Literal["whole", "foreground", "nonzero", "nonzero_voxels"] = "whole"
+    """Which voxels give mean and deviation: all; those above the scan's mean; those within the outline of
+    what is not 0 in some channel (images whose background was erased; it stays 0); or exactly those that are
+    not 0 (the others stay 0; MONAI)."""
 
 
 class PercentileIntensity(Settings):
@@ -47,17 +48,47 @@ class FittedIntensity(Settings):
 
 
 class MinMaxIntensity(Settings):
-    """Each scan by itself: its smallest value becomes 0, its largest 1."""
+    """Each scan by itself: its smallest value becomes ``low``, its largest ``high``."""
 
     kind: Literal["minmax"]
+    low: float = 0
+    high: float = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "MinMaxIntensity":
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        return self
 
 
 class LinearIntensity(Settings):
-    """Subtract a number, divide by another; the defaults leave intensities as they are."""
+    """Clip to ``low`` and ``high`` where they are given, subtract a number, divide by another; the defaults
+    leave intensities as they are."""
 
     kind: Literal["linear"]
+    low: float | None = None
+    high: float | None = None
     subtract: float = 0
     divide: Positive = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "LinearIntensity":
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        return self
+
+
+_OneStep = Annotated[
+    WindowIntensity | ZScoreIntensity | PercentileIntensity | MinMaxIntensity | LinearIntensity,
+    Field(discriminator="kind"),
+]
+
+
+class SequenceIntensity(Settings):
+    """Several normalisations, one after the other."""
+
+    kind: Literal["sequence"]
+    steps: tuple[_OneStep, ...] = Field(min_length=1, max_length=8)
 
 
 Intensity = Annotated[
@@ -66,7 +97,8 @@ Intensity = Annotated[
     | PercentileIntensity
     | FittedIntensity
     | MinMaxIntensity
-    | LinearIntensity,
+    | LinearIntensity
+    | SequenceIntensity,
     Field(discriminator="kind"),
 ]
 
@@ -91,9 +123,10 @@ class PreprocessingConfig(Settings):
     keep_spacing: tuple[Literal["i", "j", "k"], ...] = ()
     """Axes along which every scan keeps its own spacing, as the distance of slices for a slice network."""
 
-    resampling: Literal["linear", "cubic"] = "linear"
-    """linear, averaged where voxels grow; or by cubic splines, nearest across slices more than three times as
-    thick as their pixels (nnU-Net)."""
+    resampling: Literal["linear", "cubic", "points"] = "linear"
+    """linear, averaged where voxels grow; by cubic splines, nearest across slices more than three times as
+    thick as their pixels (nnU-Net); or linear at the points of a grid whose first voxel is the scan's, not
+    averaged (MONAI)."""
 
     orientation: str = Field("RAS", pattern="^[RL][AP][SI]$")
     """Where the axes i, j, k of what the network sees run to: Right or Left, Anterior or Posterior, Superior

@@ -129,6 +129,9 @@ class TrainingConfig(Settings):
     gains nothing."""
     workers: int | Literal["auto"] = "auto"
     """Processes that load and augment; never changes the result."""
+    augment_on: Literal["auto", "workers", "device"] = "auto"
+    """Who augments. workers: processes, patch by patch. device: they cut patches, and the rest is done to a
+    batch at once, where the network trains. auto: device on CUDA, else workers."""
     checkpoint_minutes: Positive = 5
     """Longest time between checkpoints, which validations write too; never changes the result."""
     seed: int = Field(0, ge=0, lt=2**63)

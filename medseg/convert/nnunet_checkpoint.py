@@ -8,7 +8,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import safetensors.torch
 import torch
@@ -20,6 +20,10 @@ from medseg.errors import Code, EnvironmentProblem, ModelFileError
 
 SECONDS = 900
 """A checkpoint that takes longer is given up."""
+
+
+Wrote = Literal["nnunet", "monai"]
+_NAMES: dict[Wrote, str] = {"nnunet": "nnU-Net v2", "monai": "MONAI"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +48,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            data = _unpickled(path, file)
+            weights, told = unpickled(path, file, "nnunet")
     except (FileNotFoundError, IsADirectoryError):
         raise ModelFileError(Code.NO_MODEL_FILE, f"{path}: no such file") from None
     except OSError as error:
         raise EnvironmentProblem(Code.CANNOT_READ, f"{path}: cannot be read ({error.strerror})") from None
     try:
-        weights = safetensors.torch.load(data)
-        told = json.loads(_header(data)["__metadata__"]["nnunet"])
-        checkpoint = Checkpoint(
+        return Checkpoint(
             weights,
             digest,
             trainer=str(told["trainer"]),
@@ -60,6 +62,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
             epoch=int(told["epoch"]),
             mirror_axes=tuple(int(axis) for axis in told["mirror_axes"]),
         )
+    except (KeyError, ValueError, TypeError):
+        raise ModelFileError(Code.MODEL_DAMAGED, f"{path}: its weights cannot be read") from None
+
+
+def unpickled(path: Path, file: BinaryIO, wrote: Wrote) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights of the checkpoint ``file``, and what else it tells of itself; ``path`` names it in errors.
+
+    Raises:
+        ModelFileError: damaged, no checkpoint of that program, or it holds more than weights and numbers.
+    """
+    data = _converted(path, file, wrote)
+    try:
+        weights = safetensors.torch.load(data)
+        told = json.loads(_header(data)["__metadata__"]["checkpoint"])
     except (SafetensorError, KeyError, ValueError, TypeError, RecursionError):
         raise ModelFileError(Code.MODEL_DAMAGED, f"{path}: its weights cannot be read") from None
     ModelFileError.raise_if(
@@ -70,17 +86,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
             if not torch.isfinite(value).all()
         ),
     )
-    return checkpoint
+    return weights, told
 
 
-def _unpickled(path: Path, file: BinaryIO) -> bytes:
+def _converted(path: Path, file: BinaryIO, wrote: Wrote) -> bytes:
     """What the other process writes: safetensors."""
     file.seek(0)
     kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows needs it
     with tempfile.TemporaryFile() as output:
         try:
             done = subprocess.run(  # noqa: S603 - this interpreter, our own file, no shell
-                [sys.executable, "-I", nnunet_unpickle.__file__],
+                [sys.executable, "-I", nnunet_unpickle.__file__, wrote],
                 stdin=file,
                 stdout=output,
                 stderr=subprocess.PIPE,
@@ -95,10 +111,10 @@ def _unpickled(path: Path, file: BinaryIO) -> bytes:
         if done.returncode == 0:
             output.seek(0)
             return output.read()
-    raise _refusal(path, done.returncode, done.stderr)
+    raise _refusal(path, done.returncode, done.stderr, _NAMES[wrote])
 
 
-def _refusal(path: Path, code: int, stderr: bytes) -> ModelFileError:
+def _refusal(path: Path, code: int, stderr: bytes, name: str) -> ModelFileError:
     if code != nnunet_unpickle.REFUSED:
         return ModelFileError(
             Code.MODEL_DAMAGED,
@@ -110,11 +126,11 @@ def _refusal(path: Path, code: int, stderr: bytes) -> ModelFileError:
         return ModelFileError(
             Code.MODEL_CONTENT,
             f"{path}: {reason}; a checkpoint with more than weights could run code and is not opened: "
-            "ask whoever trained it for one that nnU-Net wrote",
+            f"ask whoever trained it for one that {name} wrote",
         )
     return ModelFileError(
         Code.MODEL_FOREIGN,
-        f"{path}: not a checkpoint of nnU-Net v2, or damaged ({reason}): download it again",
+        f"{path}: not a checkpoint of {name}, or damaged ({reason}): download it again",
     )
 
 

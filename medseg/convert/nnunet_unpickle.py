@@ -1,5 +1,7 @@
 """Run as a process of its own: a checkpoint on standard input, its weights as safetensors on standard output.
 
+Its argument says who wrote the checkpoint: ``nnunet`` or ``monai``.
+
 This is the only place that unpickles. The process first gives up what it does not need (network, other files,
 memory beyond the checkpoint's, new processes, root), as far as the system allows; then ``torch.load`` reads
 tensors and plain values only. Nothing of medseg is imported here.
@@ -35,8 +37,8 @@ def main() -> int:
     try:
         with os.fdopen(0, "rb", closefd=False) as file:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        weights, told = wanted(checkpoint, torch)
-        data = save(weights, {"nnunet": json.dumps(told)})
+        weights, told = READERS[sys.argv[1]](checkpoint, torch)
+        data = save(weights, {"checkpoint": json.dumps(told)})
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the file cannot be used
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"holds {found[1]}, which is not a number" if found else f"{type(error).__name__}"
@@ -64,6 +66,23 @@ def wanted(checkpoint: Any, torch: Any) -> tuple[dict[str, Any], dict[str, Any]]
         "mirror_axes": [int(axis) for axis in axes or ()],
     }
     return weights, told
+
+
+def state_dict(checkpoint: Any, torch: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The weights of a MONAI bundle: a network's ``state_dict``, or one under ``model`` or ``state_dict``."""
+    for name in ("model", "state_dict", "network"):
+        if isinstance(checkpoint.get(name), dict):
+            checkpoint = checkpoint[name]
+    weights = {
+        name.removeprefix("module."): value.to(
+            dtype=torch.float32 if value.is_floating_point() else None
+        ).clone(memory_format=torch.contiguous_format)
+        for name, value in checkpoint.items()
+    }
+    return weights, {}
+
+
+READERS = {"nnunet": wanted, "monai": state_dict}
 
 
 def rehearse(torch: Any, numbers: list[Any]) -> None:

@@ -4,7 +4,7 @@ Every way gives the same labels, bit for bit: arrays only lie elsewhere. What ca
 (preprocessing, one batch of windows in the network, the mask) is the least that segmenting takes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ from medseg.inference.restore import RESTORED_TOGETHER
 from medseg.inference.sums import TOUCHED_VALUES
 from medseg.inference.windows import WindowPlan
 from medseg.inference.workspace import WAYS, Way, gib
-from medseg.transforms.grid import canonical_spacing_mm, respaced
+from medseg.transforms.grid import Spacing, canonical_spacing_mm, keeping, respaced
 from medseg.transforms.upright import BLOCK
 from medseg.volume import Geometry, Shape
 
@@ -57,12 +57,14 @@ class ScanSize:
         return _FLOAT * self.channels * int(np.prod(self.network))
 
 
-def network_shape(native: Geometry, spacing_mm: tuple[float, float, float]) -> Shape:
-    """The shape of ``native`` on the network's axes and ``spacing_mm``, before it is cropped to a body."""
+def network_shape(native: Geometry, spacing_mm: Spacing, keep: Sequence[int] = ()) -> Shape:
+    """The shape of ``native`` on the network's axes and ``spacing_mm``, before it is cropped to a body;
+    ``keep`` names axes (0 to 2) that keep their own spacing."""
     order = ["RLAPSI".index(code) // 2 for code in native.axis_codes]
     shape = [native.shape[order.index(axis)] for axis in range(3)]
-    upright = Geometry((shape[0], shape[1], shape[2]), np.diag([*canonical_spacing_mm(native), 1.0]))
-    return respaced(upright, spacing_mm).shape
+    own_mm = canonical_spacing_mm(native)
+    upright = Geometry((shape[0], shape[1], shape[2]), np.diag([*own_mm, 1.0]))
+    return respaced(upright, keeping(own_mm, spacing_mm, keep)).shape
 
 
 def preparation_bytes(size: ScanSize) -> int:

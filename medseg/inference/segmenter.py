@@ -10,7 +10,6 @@ from jaxtyping import Integer
 
 from medseg.config import Experiment
 from medseg.config.inference import InferenceConfig
-from medseg.config.preprocessing import ZScoreIntensity
 from medseg.inference.choice import choose_engine
 from medseg.inference.confidence import ConfidenceMeter
 from medseg.inference.engine import Engine
@@ -37,6 +36,7 @@ from medseg.inference.windows import plan_windows
 from medseg.inference.workspace import WAYS, Way, Workspace
 from medseg.modelfile import ModelFile, load_model
 from medseg.transforms import Fitted
+from medseg.transforms.intensity import zscores
 from medseg.volume import Geometry, Volume
 
 
@@ -155,7 +155,8 @@ class Segmenter:
         return peak_bytes(size, self._plan, self._engine, way)
 
     def _size(self, native: Geometry) -> ScanSize:
-        network = network_shape(native, self.fitted.spacing_mm)
+        keep = ["ijk".index(axis) for axis in self.experiment.preprocessing.keep_spacing]
+        network = network_shape(native, self.fitted.spacing_mm, keep)
         channels = self.experiment.channel_count
         chosen = self.inference.postprocessing
         return ScanSize(
@@ -166,7 +167,7 @@ class Segmenter:
             self._values.itemsize,
             cleaned=bool(chosen.largest_component or chosen.minimum_volume_ml),
             at_once=not self.preparation.block_by_block,
-            ranked=any(isinstance(one, ZScoreIntensity) for one in self.experiment.preprocessing.intensity),
+            ranked=any(zscores(one) for one in self.experiment.preprocessing.intensity),
         )
 
     @property
@@ -255,4 +256,4 @@ class Segmenter:
     def _meter(self) -> ConfidenceMeter | None:
         if self.rule is None or self._plan.nested:
             return None
-        return ConfidenceMeter(len(self.labels) + 1, self.rule.temperature, logits=self._plan.average_logits)
+        return ConfidenceMeter(len(self.labels) + 1, self.rule.temperature, logits=self._plan.gives_logits)

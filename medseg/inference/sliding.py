@@ -37,7 +37,8 @@ def stream_scores(
 ) -> Iterator[ScorePlane]:
     """Yield the planes of class scores across ``stream_axis``, in increasing order.
 
-    Scores are probabilities, or logits where the plan averages those.
+    Scores are probabilities, or logits where the plan averages those and does not turn them into
+    probabilities after.
 
     When the device's memory is short, fewer windows go through the network at once; then the sums lie in the
     computer's own memory.
@@ -71,7 +72,8 @@ def stream_scores(
         for plane in sums.finish(first, end):
             index = plane.index - lead[stream_axis]
             if 0 <= index < length:
-                yield plane.inner(index, (first_row, first_column), (across[0], across[1]))
+                inside = plane.inner(index, (first_row, first_column), (across[0], across[1]))
+                yield inside.softmax() if plan.softmax_after else inside
 
 
 class _Network:
@@ -172,7 +174,9 @@ def pad_to_window(image: Shaped[Tensor, "C I J K"], plan: WindowPlan) -> tuple[T
     pads = [
         pad for m, first in zip(reversed(missing), reversed(lead), strict=True) for pad in (first, m - first)
     ]
-    value = 0.0 if plan.pad_with_zero else float(image.min())
+    if plan.padding == "edge":
+        return torch.nn.functional.pad(image[None], pads, mode="replicate")[0], lead
+    value = 0.0 if plan.padding == "zero" else float(image.min())
     return torch.nn.functional.pad(image, pads, value=value), lead
 
 

@@ -39,6 +39,13 @@ class ScorePlane:
     index: int
     scores: Float32[Tensor, "i j L"]
 
+    @torch.inference_mode()
+    def softmax(self) -> "ScorePlane":
+        """Logits become their probabilities, in place."""
+        self.scores.sub_(self.scores.amax(-1, keepdim=True)).exp_()
+        self.scores.div_(self.scores.sum(-1, keepdim=True))
+        return self
+
     def inner(self, index: int, corner: tuple[int, int], shape: tuple[int, int]) -> "ScorePlane":
         """The part of ``shape`` from ``corner`` on, counted as plane ``index``."""
         (i, j), (rows, columns) = corner, shape

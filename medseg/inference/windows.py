@@ -20,7 +20,10 @@ Size = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """Size of a window (voxels) and the share that neighbours overlap, along each axis."""
+    """Size of a window (voxels) and the share that neighbours overlap, along each axis.
+
+    ``softmax_after``: averaged logits become probabilities before they are brought back to the scan's grid.
+    """
 
     size: Size
     overlap: tuple[float, float, float]
@@ -29,8 +32,15 @@ class WindowPlan:
     mirror: bool = False
     mirror_axes: tuple[int, ...] = (0, 1, 2)
     average_logits: bool = False
-    pad_with_zero: bool = False
+    softmax_after: bool = False
+    padding: str = "minimum"
     nested: bool = False
+    fixed_step: bool = False
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether what comes back to the scan's grid are logits, not probabilities."""
+        return self.average_logits and not self.softmax_after
 
 
 def plan_windows(experiment: Experiment, inference: InferenceConfig | None = None) -> WindowPlan:
@@ -60,14 +70,17 @@ def plan_windows(experiment: Experiment, inference: InferenceConfig | None = Non
         batch_size=chosen.batch_size,
         mirror=chosen.mirror,
         mirror_axes=tuple("ijk".index(axis) for axis in chosen.mirror_axes),
-        average_logits=chosen.average == "logits",
-        pad_with_zero=chosen.padding == "zero",
+        average_logits=chosen.average != "probabilities",
+        softmax_after=chosen.average == "windows",
+        padding=chosen.padding,
         nested=chosen.nested,
+        fixed_step=chosen.step == "fixed",
     )
 
 
-def window_starts(length: int, window: int, overlap: float) -> tuple[int, ...]:
-    """First voxels of windows that cover ``length`` voxels evenly with at least ``overlap``.
+def window_starts(length: int, window: int, overlap: float, *, fixed: bool = False) -> tuple[int, ...]:
+    """First voxels of windows that cover ``length`` voxels with at least ``overlap``: evenly, or each a
+    ``fixed`` step after the last as far as the scan reaches.
 
     ``length`` must not be below ``window`` (pad before).
     """
@@ -75,12 +88,17 @@ def window_starts(length: int, window: int, overlap: float) -> tuple[int, ...]:
         return (0,)
     step = max(1, int(window * (1 - overlap)))
     count = -(-(length - window) // step) + 1
+    if fixed:
+        return tuple(min(index * step, length - window) for index in range(count))
     return tuple(round(index * (length - window) / (count - 1)) for index in range(count))
 
 
 def window_grid(shape: Size, plan: WindowPlan, stream_axis: int) -> list[tuple[int, list[Size]]]:
     """Windows grouped by their start along ``stream_axis``, in increasing order."""
-    starts = [window_starts(n, w, o) for n, w, o in zip(shape, plan.size, plan.overlap, strict=True)]
+    starts = [
+        window_starts(n, w, o, fixed=plan.fixed_step)
+        for n, w, o in zip(shape, plan.size, plan.overlap, strict=True)
+    ]
     groups = []
     for first in starts[stream_axis]:
         across = [(first,) if axis == stream_axis else values for axis, values in enumerate(starts)]

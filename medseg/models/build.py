@@ -5,9 +5,16 @@ from typing import assert_never
 
 from torch import nn
 
-from medseg.config.model import ModelConfig, SegResNetConfig, SwinUNETRConfig, UNetConfig, VNetConfig
+from medseg.config.model import (
+    ModelConfig,
+    MonaiConfig,
+    SegResNetConfig,
+    SwinUNETRConfig,
+    UNetConfig,
+    VNetConfig,
+)
 from medseg.errors import Code, ConfigError
-from medseg.models import monai_nets
+from medseg.models import monai_named, monai_nets
 from medseg.models.blocks import Style, use_channels_last
 from medseg.models.layout import Layout, plan_layout, require_room, total_stride
 from medseg.models.slicewise import SLICE_AXIS, SliceWise
@@ -51,6 +58,8 @@ def size_multiples(config: ModelConfig, patch_size: tuple[int, int, int]) -> tup
             multiples = (2 ** (len(config.blocks_down) - 1),) * len(axes)
         case SwinUNETRConfig():
             multiples = (monai_nets.SWIN_STRIDE,) * len(axes)
+        case MonaiConfig():
+            multiples = monai_named.multiples(config)
         case _:
             assert_never(config)
     told = dict(zip(axes, multiples, strict=True))
@@ -60,6 +69,8 @@ def size_multiples(config: ModelConfig, patch_size: tuple[int, int, int]) -> tup
 def encoder_names(config: ModelConfig, names: Iterable[str]) -> set[str]:
     """Those of a network's parameters that belong to its contracting path."""
     match config:
+        case MonaiConfig():
+            return monai_named.encoder_names(config, names)
         case UNetConfig():
             parts: tuple[str, ...] = ("stem.", "encoder.")
         case VNetConfig():
@@ -83,6 +94,8 @@ def _build(config: ModelConfig, inputs: int, classes: int, size: tuple[int, ...]
             return monai_nets.build_segresnet(config, inputs, classes, size, axes)
         case SwinUNETRConfig():
             return monai_nets.build_swin_unetr(config, inputs, classes, size, axes)
+        case MonaiConfig():
+            return monai_named.build_named(config, inputs, classes, size, axes)
         case _:
             assert_never(config)
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from medseg.config import Experiment, dump_experiment
 from medseg.data import Case, load_case
-from medseg.data.regrid import place_label
+from medseg.data.regrid import PlacedLabel, place_label
 from medseg.errors import Code, CohortError, EnvironmentProblem, MedsegError
 from medseg.evaluation import FailedCase, Summary
 from medseg.files import write_json_atomically
 from medseg.io import read_label
 from medseg.report.html import Origin
+from medseg.report.record import EvaluationRecord
 from medseg.report.run import known_structures, picture_window, reference_of, simulation_notes
 from medseg.report.scored_cases import ScoredCases
 
@@ -63,25 +64,32 @@ def report_on_cohort(
     scored = ScoredCases(
         experiment.labels, experiment.evaluation, picture_window(experiment), expected=len(cases)
     )
+    record = EvaluationRecord(
+        command,
+        {"cohort": experiment.data.cohort, "predictions": [str(folder) for folder in folders]},
+        labels=experiment.labels,
+        missing=experiment.data.missing_structures,
+        config=experiment.evaluation,
+        reading=experiment.data.reading,
+    )
     for done, case in enumerate(cases):
         if progress is not None:
             progress(case.id, done, len(cases))
-        _score(scored, experiment, case, masks.get(case.id))
+        record.add(case.id, masks.get(case.id), case.label)
+        placed = _score(scored, experiment, case, masks.get(case.id))
+        if placed is not None:
+            record.placed(case.id, placed)
     if progress is not None:
         progress("", len(cases), len(cases))
-    record = {
-        "command": command,
-        "cohort": experiment.data.cohort,
-        "predictions": [str(folder) for folder in folders],
-        "labels": experiment.labels,
-    }
-    write_json_atomically(out / "evaluation.json", record)
+    told = record.to_json()
+    write_json_atomically(out / "evaluation.json", told)
     notes = simulation_notes(experiment)
-    origin = Origin(notes=notes, configuration=dump_experiment(experiment), provenance=record)
+    origin = Origin(notes=notes, configuration=dump_experiment(experiment), provenance=told)
     return scored.write(out, title=experiment.name, origin=origin)
 
 
-def _score(scored: ScoredCases, experiment: Experiment, case: Case, mask: Path | None) -> None:
+def _score(scored: ScoredCases, experiment: Experiment, case: Case, mask: Path | None) -> PlacedLabel | None:
+    """The mask as it was compared, or None where the case failed."""
     reference = known = None
     try:
         loaded = load_case(case, experiment.labels, experiment.data.missing_structures)
@@ -101,3 +109,5 @@ def _score(scored: ScoredCases, experiment: Experiment, case: Case, mask: Path |
         raise
     except MedsegError as error:
         scored.add_failure(FailedCase(case.id, case.patient, "; ".join(error.told)), reference, known)
+        return None
+    return placed

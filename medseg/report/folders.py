@@ -1,11 +1,8 @@
 """The report of a folder of masks against a folder of references."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
@@ -18,8 +15,8 @@ from medseg.evaluation.lesions import require_structures
 from medseg.files import write_json_atomically
 from medseg.io import read_label, read_volume, volume_stem
 from medseg.report.html import Origin
+from medseg.report.record import EvaluationRecord
 from medseg.report.scored_cases import ScoredCases
-from medseg.training.environment import environment
 from medseg.volume import Volume
 
 Progress = Callable[[str, int, int], None]
@@ -65,41 +62,27 @@ def report_on_folders(
     require_structures(comparison.config.lesions, labels)
     scored = ScoredCases(labels, comparison.config, expected=len(pairs))
     scans = _scans(images)
-    grids: dict[str, str] = {}
+    record = EvaluationRecord(
+        command,
+        {"predictions": str(predictions), "references": str(references)},
+        labels=labels,
+        missing=comparison.missing,
+        config=comparison.config,
+        reading=comparison.reading,
+    )
     for done, pair in enumerate(pairs):
         if progress is not None:
             progress(pair.case, done, len(pairs))
+        record.add(*pair)
         placed = _score_pair(scored, pair, scans.get(pair.case), comparison)
-        if placed is not None and placed.noteworthy:
-            grids[pair.case] = str(placed)
+        if placed is not None:
+            record.placed(pair.case, placed)
     if progress is not None:
         progress("", len(pairs), len(pairs))
-    record: dict[str, Any] = {
-        "command": command,
-        **environment(),
-        "predictions": str(predictions),
-        "references": str(references),
-        "labels": labels,
-        "missing": comparison.missing,
-        "metrics": comparison.config.model_dump(mode="json"),
-        "reading": comparison.reading.model_dump(mode="json"),
-        "predictions_off_the_grid": grids,
-        "sha256": {"predictions": _hashes(pairs, "prediction"), "references": _hashes(pairs, "reference")},
-    }
-    write_json_atomically(out / "evaluation.json", record)
+    told = record.to_json()
+    write_json_atomically(out / "evaluation.json", told)
     title = f"{predictions.name} against {references.name}"
-    return scored.write(out, title=title, origin=Origin(provenance=record))
-
-
-def _hashes(pairs: Sequence[Pair], which: Literal["prediction", "reference"]) -> dict[str, str]:
-    """Case to the hash of its file; a file that cannot be read has none, and its case failed."""
-    found = {}
-    for pair in pairs:
-        path = pair.prediction if which == "prediction" else pair.reference
-        if path is not None:
-            with suppress(OSError), path.open("rb") as file:
-                found[pair.case] = file_digest(file, "sha256").hexdigest()
-    return found
+    return scored.write(out, title=title, origin=Origin(provenance=told))
 
 
 def _score_pair(

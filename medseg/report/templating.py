@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,8 +10,11 @@ from markupsafe import Markup
 
 from medseg.report.colours import structure_colour
 
-SCRIPTS = ("table.js", "volume.js", "outline.js", "plane.js", "viewer.js", "page.js")
-"""Joined in this order; each a part of one strict script."""
+SCRIPTS = ("table.js", "volume.js", "outline.js", "plane.js", "viewer.js", "theme.js", "page.js")
+"""Of a report with viewers; joined in this order, each a part of one strict script."""
+
+TABLES = ("table.js", "theme.js", "tables.js")
+"""Of a page of tables and plots."""
 
 
 def render_page(
@@ -21,13 +25,7 @@ def render_page(
     scripts: Sequence[str] = SCRIPTS,
 ) -> str:
     """Fill the template; ``structures`` is how many colours the page needs."""
-    pages = Environment(
-        loader=PackageLoader("medseg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = _templates()
     style = pages.get_template("report.css.j2").render(
         colours=[structure_colour(at) for at in range(structures)]
     )
@@ -38,6 +36,18 @@ def render_page(
         style_hash=_content_hash(style),
         script=Markup(script),  # noqa: S704 - our own files
         script_hash=_content_hash(script),
+    )
+
+
+@cache
+def _templates() -> Environment:
+    """Each is compiled once."""
+    return Environment(
+        loader=PackageLoader("medseg.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from medseg.allocator import keep_freed_memory
 from medseg.errors import Code, EnvironmentProblem, MedsegError
 from medseg.processes import end_with
 from medseg.training.dataset import PatchDataset, Sample
+from medseg.transforms.device import Left, put_together
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ class Batch(TypedDict):
     label: UInt8[Tensor, "B i j k"]
     known: Bool[Tensor, "B L"]
     case: Int64[Tensor, "B"]
+    left: NotRequired[Left]
+    """What is still to be done to the patches, where the workers did not do all: they have a margin, and are
+    padded to the largest of the batch."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +50,26 @@ class Packed:
     label: np.ndarray
     known: np.ndarray
     case: np.ndarray
+    left: Left | None = None
 
     def tensors(self) -> Batch:
-        image, label = torch.from_numpy(self.image), torch.from_numpy(self.label)
-        return Batch(
-            image=image, label=label, known=torch.from_numpy(self.known), case=torch.from_numpy(self.case)
+        batch = Batch(
+            image=torch.from_numpy(self.image),
+            label=torch.from_numpy(self.label),
+            known=torch.from_numpy(self.known),
+            case=torch.from_numpy(self.case),
         )
+        if self.left is not None:
+            batch["left"] = self.left
+        return batch
 
     def pin_memory(self) -> Batch:
         """Called by the DataLoader, in a thread of its own."""
         batch = self.tensors()
-        return Batch(
-            image=batch["image"].pin_memory(),
-            label=batch["label"].pin_memory(),
-            known=batch["known"].pin_memory(),
-            case=batch["case"],
-        )
+        batch["image"] = batch["image"].pin_memory()
+        batch["label"] = batch["label"].pin_memory()
+        batch["known"] = batch["known"].pin_memory()
+        return batch
 
 
 @dataclass
@@ -76,11 +84,15 @@ class PatchBatches:
             samples: list[Sample] = [self.dataset[number] for number in numbers]
         except MedsegError as error:
             return error
+        left = None
+        if self.dataset.augment_on == "device":
+            left = Left.of([sample["label"].shape for sample in samples], [one["left"] for one in samples])
         return Packed(
-            image=np.stack([sample["image"] for sample in samples]),
-            label=np.stack([sample["label"] for sample in samples]),
+            image=put_together([sample["image"] for sample in samples]),
+            label=put_together([sample["label"] for sample in samples]),
             known=np.stack([sample["known"] for sample in samples]),
             case=np.array([sample["case"] for sample in samples]),
+            left=left,
         )
 
 

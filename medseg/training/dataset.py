@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from medseg.config import Experiment
+from medseg.config.training import TrainingConfig
 from medseg.data import PreparedCache
-from medseg.errors import Code, TrainingError
+from medseg.errors import Code, TrainingError, UsageError
 from medseg.training.prepare import PreparedCase
 from medseg.transforms import ForegroundIndex, sample_patch, single_thread
 from medseg.transforms.augmentation import build_augmentation
+from medseg.transforms.device import Begun, DeviceAugment, Left, WorkerShare
+from medseg.transforms.device.draws import Drawn
+
+AugmentOn = Literal["workers", "device"]
 
 
 class Sample(TypedDict):
@@ -24,6 +30,8 @@ class Sample(TypedDict):
     label: UInt8[np.ndarray, "i j k"]
     known: Bool[np.ndarray, "L"]
     case: int
+    left: dict[int, Drawn]
+    """What the device has still to do; nothing where the workers do all."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,7 @@ class PatchDataset(Dataset[Sample]):
     cases: Sequence[PreparedCase]
     cache: PreparedCache
     spacing_mm: tuple[float, float, float]
+    augment_on: AugmentOn = "workers"
     _opened: dict[int, Opened] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +60,7 @@ class PatchDataset(Dataset[Sample]):
             pairs=self.experiment.class_pairs,
             patch_size=self.experiment.sampling.patch_size,
         )
+        self._begin, self._finish = WorkerShare(self._augment), DeviceAugment(self._augment)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -74,10 +84,23 @@ class PatchDataset(Dataset[Sample]):
                 margin=margin,
             )
             known = torch.tensor(self.cases[chosen].known)
-            patch = self._augment(image, label, self.spacing_mm, key=key, known=known)
+            if self.augment_on == "device":
+                patch = self._begin(image, label, self.spacing_mm, key=key, known=known)
+            else:
+                patch = Begun(*self._augment(image, label, self.spacing_mm, key=key, known=known), left={})
         return Sample(
-            image=patch.image.numpy(), label=patch.label.numpy(), known=patch.known.numpy(), case=chosen
+            image=patch.image.numpy(),
+            label=patch.label.numpy(),
+            known=patch.known.numpy(),
+            case=chosen,
+            left=patch.left,
         )
+
+    def finish(
+        self, image: Float32[Tensor, "B C I J K"], label: UInt8[Tensor, "B I J K"], left: Left
+    ) -> tuple[Float32[Tensor, "B C i j k"], UInt8[Tensor, "B i j k"]]:
+        """What the workers left of a batch's augmentation, on the device of its tensors."""
+        return self._finish(image, label, left)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": {}}  # a worker opens the files itself
@@ -94,3 +117,20 @@ class PatchDataset(Dataset[Sample]):
             foreground = ForegroundIndex.from_array(np.asarray(arrays["foreground"]))
             self._opened[chosen] = Opened(arrays["image"], arrays["label"], foreground)
         return self._opened[chosen]
+
+
+def choose_augment_on(config: TrainingConfig, device: torch.device) -> AugmentOn:
+    """Where ``training.augment_on`` has patches augmented when the network trains on ``device``.
+
+    Raises:
+        UsageError: a device that lacks what it takes.
+    """
+    if config.augment_on != "device":
+        return "device" if config.augment_on == "auto" and device.type == "cuda" else "workers"
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(
+            Code.OPTION,
+            f"training.augment_on: device, but training is on {device.type}, where it was never tried: "
+            "give auto or workers",
+        )
+    return "device"

@@ -81,6 +81,7 @@ def packages() -> dict[str, str]:
     return found
 
 
+@cache
 def environment_lock() -> str:
     """All that is installed, as a requirements text: ``pip install -r environment.txt`` brings it back.
 

@@ -141,8 +141,7 @@ def train_step(job: Job, learner: Learner, batches: Sequence[Batch], rate: float
     learner.begin_step(rate, frozen=job.frozen_steps is None or step < job.frozen_steps)
     total = torch.zeros((), device=fabric.device)
     for number, batch in enumerate(batches, start=1):
-        image = fabric.to_device(batch["image"]).contiguous(memory_format=torch.channels_last_3d)
-        label, known = fabric.to_device(batch["label"]), fabric.to_device(batch["known"])
+        image, label, known = on_device(job, batch)
         with not_synchronised(fabric, learner.network, last=number == len(batches)):
             loss = objective(learner.network(image), label, known, config.loss, team.total) / len(batches)
             fabric.backward(loss)
@@ -156,6 +155,18 @@ def train_step(job: Job, learner: Learner, batches: Sequence[Batch], rate: float
     if learner.ema:
         learner.ema.update(learner.network, step)
     return total
+
+
+def on_device(job: Job, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, label and known classes where the network is, with all of their augmentation done.
+
+    What the workers left of it is part of the step: it is computing, and not waiting for data.
+    """
+    move = job.team.fabric.to_device
+    image, label, known = move(batch["image"]), move(batch["label"]), move(batch["known"])
+    if "left" in batch:
+        image, label = job.dataset.finish(image, label, batch["left"])
+    return image.contiguous(memory_format=torch.channels_last_3d), label, known
 
 
 def validation_due(job: Job, progress: Progress) -> bool:

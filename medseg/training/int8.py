@@ -68,7 +68,7 @@ def to_int8(model: ModelFile, data: DataConfig, progress: Progress | None = None
 def busiest_windows(image: Tensor, label: Tensor, plan: WindowPlan) -> list[Tensor]:
     """Windows (1, C, I, J, K) as they are cut in use: those with most foreground, and one with least."""
     image, _ = pad_to_window(image, plan)
-    marked = pad_to_window(label[None], replace(plan, pad_with_zero=True))[0][0]
+    marked = pad_to_window(label[None], replace(plan, padding="zero"))[0][0]
     i, j, k = plan.size
     shape = (image.shape[1], image.shape[2], image.shape[3])
     starts = [start for _, group in window_grid(shape, plan, 2) for start in group]

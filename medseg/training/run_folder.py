@@ -128,7 +128,7 @@ def fingerprint(experiment: Experiment, case_keys: Iterable[str]) -> str:
     settings = experiment.model_dump(
         mode="json", exclude={"description": True, "inference": True, "evaluation": True}
     )
-    for key in ("device", "devices", "compile", "workers", "checkpoint_minutes", "init_from"):
+    for key in ("device", "devices", "compile", "workers", "augment_on", "checkpoint_minutes", "init_from"):
         settings["training"].pop(key)
     text = json.dumps([settings, sorted(case_keys)], sort_keys=True)
     return sha256(text.encode()).hexdigest()

@@ -19,7 +19,7 @@ from medseg.inference.device import choose_device, choose_precision, describe_de
 from medseg.modelfile import ModelFile, save_model
 from medseg.models import build_network
 from medseg.training.compiling import compiled_where_it_pays
-from medseg.training.dataset import PatchDataset
+from medseg.training.dataset import PatchDataset, choose_augment_on
 from medseg.training.ema import EMA
 from medseg.training.environment import computing, environment, environment_lock, environment_mark
 from medseg.training.first_weights import open_first_model, take_weights, tell_misfits
@@ -206,7 +206,13 @@ def build_job(
 
     return Job(
         team=team,
-        dataset=PatchDataset(experiment, cohort.train, cache, cohort.fitted.spacing_mm),
+        dataset=PatchDataset(
+            experiment,
+            cohort.train,
+            cache,
+            cohort.fitted.spacing_mm,
+            augment_on=choose_augment_on(config, team.fabric.device),
+        ),
         validation=cohort.validation,
         cache=cache,
         run=run,

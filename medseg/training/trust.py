@@ -186,8 +186,8 @@ def _look(
     for plane in stream:
         scores, truth = plane.scores.cpu(), label.select(axis, plane.index)
         classes[plane.index] = scores.argmax(-1).numpy()
-        some = telling(scores, logits=plan.average_logits) | (truth > 0)
-        sums.add(as_logits(scores[some], logits=plan.average_logits), truth[some].long())
+        some = telling(scores, logits=plan.gives_logits) | (truth > 0)
+        sums.add(as_logits(scores[some], logits=plan.gives_logits), truth[some].long())
     sums.flush()
     dice = dice_by_class(classes, label.movedim(axis, 0).numpy(), experiment.class_count)
     pairs = zip(dice[1:], case.known[1:], strict=True)

@@ -37,16 +37,20 @@ class BiasField(IntensityChange):
         self.config = config
 
     def change(self, image: tio.ScalarImage) -> Float32[Tensor, "C I J K"]:
+        field = polynomial(self.draw(), tuple(image.spatial_shape)).exp_()
+        field /= float(field.mean())
+        data: Tensor = image.data
+        low = data.amin(dim=(1, 2, 3), keepdim=True)
+        return (data - low).mul_(field).add_(low)
+
+    def draw(self) -> Float64[np.ndarray, "a a a"]:
+        """Coefficients of the field's logarithm."""
         powers = self.config.order + 1
         coefficients = np.zeros((powers, powers, powers))
         for i, j, k in itertools.product(range(powers), repeat=3):
             if 0 < i + j + k < powers:
                 coefficients[i, j, k] = uniform(-self.config.coefficients, self.config.coefficients)
-        field = polynomial(coefficients, tuple(image.spatial_shape)).exp_()
-        field /= float(field.mean())
-        data: Tensor = image.data
-        low = data.amin(dim=(1, 2, 3), keepdim=True)
-        return (data - low).mul_(field).add_(low)
+        return coefficients
 
 
 def polynomial(

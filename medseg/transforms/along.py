@@ -71,16 +71,18 @@ def _growth(matrix: Float64[np.ndarray, "m n"] | None) -> float:
     return 1.0 if matrix is None else matrix.shape[0] / matrix.shape[1]
 
 
-def resampling_matrix(old: int, new: int, step: float, start: float) -> Float64[np.ndarray, "new old"]:
+def resampling_matrix(
+    old: int, new: int, step: float, start: float, *, averaged: bool = True
+) -> Float64[np.ndarray, "new old"]:
     """From ``old`` voxels to ``new`` ones whose centres lie at ``start + step * index`` (old voxel indices).
 
     Linear interpolation; when the new voxels are larger, the interpolant is averaged over a box of width
     sqrt(step² - 1), so that the variance of a voxel's box goes from the old one's to the new one's (point
     spread function matching, Cardoso 2015) and noise is not aliased. Linear ramps are kept exactly; beyond
-    the ends the outermost voxel goes on.
+    the ends the outermost voxel goes on. Not ``averaged``: the interpolant at the centres alone.
     """
     centres = start + step * np.arange(new)
-    width = math.sqrt(max(step * step - 1, 0.0))
+    width = math.sqrt(max(step * step - 1, 0.0)) if averaged else 0.0
     first = np.floor(centres - width / 2).astype(np.int64)
     taps = math.ceil(width) + 2
     matrix = np.zeros((new, old))

@@ -71,10 +71,16 @@ class Augment:
         Args:
             key: (seed, epoch, sample), for what is drawn there; else what the largest draws reach.
         """
-        for name, transform in self.transforms:
-            if isinstance(transform, FusedSpatial):  # the first one cuts the patch to its size
-                return self._drawn_margin(name, transform, spacing_mm, key)
-        return 0, 0, 0
+        if self.first_spatial is None:
+            return 0, 0, 0
+        name, transform = self.transforms[self.first_spatial]
+        return self._drawn_margin(name, transform, spacing_mm, key)
+
+    @property
+    def first_spatial(self) -> int | None:
+        """The place in the list of the transform that cuts the patch to its size."""
+        places = (n for n, (_, one) in enumerate(self.transforms) if isinstance(one, FusedSpatial))
+        return next(places, None)
 
     def _drawn_margin(self, name: str, transform: FusedSpatial, spacing_mm: Spacing, key: Key | None) -> Size:
         if key is None:
@@ -109,12 +115,19 @@ class Augment:
         """
         subject = patch_subject(image, label, spacing_mm)
         subject[KNOWN] = known
+        return as_patch(centre_crop(self.begin(subject, key, len(self.transforms)), self.patch_size))
+
+    def begin(self, subject: tio.Subject, key: Key, count: int) -> tio.Subject:
+        """The first ``count`` transforms alone, in place."""
         with single_thread(), kept_generator():
-            for name, transform in self.transforms:
+            for name, transform in self.transforms[:count]:
                 start_generator(stable_seed(*key, name))
                 subject = _apply(transform, subject)
-        subject = centre_crop(subject, self.patch_size)
-        return Patch(subject[IMAGE].data.contiguous(), subject[LABEL].data[0].contiguous(), subject[KNOWN])
+        return subject
+
+
+def as_patch(subject: tio.Subject) -> Patch:
+    return Patch(subject[IMAGE].data.contiguous(), subject[LABEL].data[0].contiguous(), subject[KNOWN])
 
 
 def build_augmentation(

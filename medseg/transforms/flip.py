@@ -28,7 +28,7 @@ class Flip(SubjectTransform):
         self.pairs = tuple(pairs)
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
-        mirrored = [AXES.index(name) for name in self.config.axes if chance(self.config.p)]
+        mirrored = self.draw()
         if not mirrored:
             return subject
         for image in self.get_images(subject):
@@ -39,6 +39,10 @@ class Flip(SubjectTransform):
         if 0 in mirrored and KNOWN in subject:
             subject[KNOWN] = swap_places(subject[KNOWN], self.pairs)
         return subject
+
+    def draw(self) -> list[int]:
+        """The axes that are mirrored."""
+        return [AXES.index(name) for name in self.config.axes if chance(self.config.p)]
 
 
 def swap_places(known: Bool[Tensor, "L"], pairs: Sequence[tuple[int, int]]) -> Bool[Tensor, "L"]:

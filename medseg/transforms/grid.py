@@ -70,6 +70,16 @@ def respaced(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
     return Geometry((i, j, k), affine)
 
 
+def respaced_from_first(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
+    """The grid of exactly ``spacing_mm`` along the same axes whose first voxel is the old one's, and whose
+    last lies within half a voxel of the old last (MONAI's ``Spacing``)."""
+    factor = np.array(spacing_mm) / np.array(geometry.spacing_mm)
+    i, j, k = (int(n) for n in np.round((np.array(geometry.shape) - 1) / factor) + 1)
+    affine = geometry.affine.copy()
+    affine[:3, :3] *= factor
+    return Geometry((i, j, k), affine)
+
+
 def keeping(own_mm: Spacing, wanted_mm: Spacing, keep: Sequence[int]) -> Spacing:
     """``wanted_mm``, but along the axes ``keep`` (0 to 2) the scan's own."""
     i, j, k = (

@@ -16,6 +16,7 @@ from medseg.config.preprocessing import (
     LinearIntensity,
     MinMaxIntensity,
     PercentileIntensity,
+    SequenceIntensity,
     WindowIntensity,
     ZScoreIntensity,
 )
@@ -50,7 +51,7 @@ class Normalise:
                 "give one image a channel, in the order of data.channels",
             )
         each = self.intensity * channels if len(self.intensity) == 1 else self.intensity
-        outlined = any(isinstance(one, ZScoreIntensity) and one.region == "nonzero" for one in each)
+        outlined = any(step.region == "nonzero" for one in each for step in zscores(one))
         outline = _outline(image) if outlined else None
         for index, (channel, intensity) in enumerate(zip(image, each, strict=True)):
             self._normalise(channel, intensity, index, outline)
@@ -67,27 +68,24 @@ class Normalise:
                 half = intensity.width / 2
                 _between(channel, intensity.center - half, intensity.center + half)
             case ZScoreIntensity():
-                if intensity.region == "nonzero" and outline is not None:
-                    _zscore_within(channel, outline, subject)
-                else:
-                    _zscore(channel, intensity, subject)
+                _zscore(channel, intensity, outline, subject)
             case PercentileIntensity():
                 stride = max(1, channel.numel() // MOST_VOXELS_RANKED)
                 ranked = np.percentile(channel.numpy().reshape(-1)[::stride], (intensity.low, intensity.high))
-                low, high = float(ranked[0]), float(ranked[1])
-                if low >= high:
-                    raise VolumeError(Code.BLANK, _blank(subject, low))
-                _between(channel, low, high)
+                _between(channel, *_unlike(float(ranked[0]), float(ranked[1]), subject))
             case FittedIntensity():
                 values = self._statistics(index)
                 channel.clamp_(values.low, values.high).sub_(values.mean).div_(values.sd)
             case MinMaxIntensity():
-                low, high = float(channel.min()), float(channel.max())
-                if low >= high:
-                    raise VolumeError(Code.BLANK, _blank(subject, low))
-                channel.sub_(low).div_(high - low)
+                low, high = _unlike(float(channel.min()), float(channel.max()), subject)
+                channel.sub_(low).div_(high - low).mul_(intensity.high - intensity.low).add_(intensity.low)
             case LinearIntensity():
+                if intensity.low is not None or intensity.high is not None:
+                    channel.clamp_(intensity.low, intensity.high)
                 channel.sub_(intensity.subtract).div_(intensity.divide)
+            case SequenceIntensity():
+                for step in intensity.steps:
+                    self._normalise(channel, step, index, outline)
             case _:
                 assert_never(intensity)
 
@@ -101,12 +99,24 @@ class Normalise:
         return self.fitted[index]
 
 
+def zscores(intensity: Intensity) -> list[ZScoreIntensity]:
+    """What of ``intensity`` looks at a scan's mean and deviation."""
+    steps = intensity.steps if isinstance(intensity, SequenceIntensity) else (intensity,)
+    return [step for step in steps if isinstance(step, ZScoreIntensity)]
+
+
 def _between(channel: Tensor, low: float, high: float) -> None:
     """Clip to ``low`` to ``high``, and scale that to -1 to 1."""
     channel.clamp_(low, high).sub_((low + high) / 2).mul_(2 / (high - low))
 
 
-def _zscore(channel: Tensor, intensity: ZScoreIntensity, subject: str) -> None:
+def _zscore(channel: Tensor, intensity: ZScoreIntensity, outline: Tensor | None, subject: str) -> None:
+    within = outline if intensity.region == "nonzero" else None
+    if intensity.region == "nonzero_voxels":
+        within = channel != 0
+    if within is not None:
+        _zscore_within(channel, within, subject)
+        return
     values = channel.numpy()
     mean = values.mean(dtype=np.float64)
     if intensity.region == "foreground":
@@ -114,6 +124,13 @@ def _zscore(channel: Tensor, intensity: ZScoreIntensity, subject: str) -> None:
         values = above if above.size else values
     mean, sd = _mean_and_sd(values, subject)
     channel.sub_(mean).div_(sd)
+
+
+def _unlike(low: float, high: float, subject: str) -> tuple[float, float]:
+    """Two intensities, unless there is nothing between them."""
+    if low >= high:
+        raise VolumeError(Code.BLANK, _blank(subject, low))
+    return low, high
 
 
 def _zscore_within(channel: Tensor, outline: Tensor, subject: str) -> None:

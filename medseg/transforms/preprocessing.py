@@ -73,10 +73,10 @@ class Preprocessing:
     @property
     def block_by_block(self) -> bool:
         """Whether images are resampled a few slices at a time."""
-        return self.config.normalise == "after" and self.config.resampling == "linear"
+        return self.config.normalise == "after" and self.config.resampling != "cubic"
 
     def _streamed(self, images: Sequence[Volume], label: Volume | None) -> Prepared:
-        upright = Upright(images[0].geometry, self.config.orientation, self.fitted.spacing_mm, self._keep)
+        upright = Upright(images[0].geometry, self.config.orientation, self._respace)
         image = upright.images(images)
         self._normalise(image)
         return Prepared(image, None if label is None else upright.label(label), upright.geometry)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -65,26 +65,32 @@ def chance(p: float) -> bool:
     return float(torch.rand((), dtype=torch.float64)) < p
 
 
-def normal(shape: Sequence[int]) -> Float32[Tensor, "..."]:
-    """Standard normal numbers (Box and Muller 1958), from a seed drawn from torch's CPU generator.
+def normal_seeds() -> Int32[Tensor, "2"]:
+    """What :func:`normal_of` makes its numbers from, drawn from torch's CPU generator."""
+    return torch.randint(-(2**31), 2**31, (2,), dtype=torch.int64).to(torch.int32)
 
-    Pairs come from 32 bits that are a hash of their place and of the seed: vector instructions make them, in
-    a fourth of the time of torch's own generator. The largest is 4.7.
+
+def normal_of(seeds: Int32[Tensor, "B 2"], count: int) -> Float32[Tensor, "B n"]:
+    """``count`` standard normal numbers (Box and Muller 1958) of each pair of seeds, on their device.
+
+    Pairs come from 32 bits that are a hash of their place and of the seeds: vector instructions make them, in
+    a fourth of the time of torch's own generator, and every device the same ones. The largest is 4.7.
     """
-    count = math.prod(shape)
-    seeds = torch.randint(-(2**31), 2**31, (2,), dtype=torch.int64).to(torch.int32)
-    bits = _hashed(torch.arange(-(-count // 2), dtype=torch.int32), seeds)
+    places = torch.arange(-(-count // 2), dtype=torch.int32, device=seeds.device)
+    bits = _hashed(places.repeat(len(seeds), 1), seeds)
     radius = (bits & _LOW).add_(1).float().mul_(2**-16).log_().mul_(-2).sqrt_()
     angle = bits.bitwise_right_shift_(16).float().mul_(2 * math.pi / 2**16)
-    return torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)])[:count].reshape(tuple(shape))
+    return torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)], dim=1)[:, :count]
 
 
-def _hashed(bits: Int32[Tensor, " n"], seeds: Int32[Tensor, "2"]) -> Int32[Tensor, " n"]:
+def _hashed(bits: Int32[Tensor, "B n"], seeds: Int32[Tensor, "B 2"]) -> Int32[Tensor, "B n"]:
     """Each bit of the place and the seeds changes about half of those that come out (Wellons' lowbias32)."""
     scratch = torch.empty_like(bits)
-    rounds = ((seeds[0], 16, 0x7FEB352D), (seeds[1], 15, 0x846CA68B - 2**32), (torch.tensor(0), 16, 1))
+    first, second = seeds[:, :1], seeds[:, 1:]
+    rounds = ((first, 16, 0x7FEB352D), (second, 15, 0x846CA68B - 2**32), (None, 16, 1))
     for seed, shift, factor in rounds:
-        bits.bitwise_xor_(seed)
+        if seed is not None:
+            bits.bitwise_xor_(seed)
         torch.bitwise_right_shift(bits, shift, out=scratch)
         bits.bitwise_xor_(scratch.bitwise_and_(2 ** (32 - shift) - 1))  # negative shifts bring ones
         bits.mul_(factor)

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from medseg.transforms.along import along_each, resampling_matrix
-from medseg.transforms.grid import Spacing, divided, keeping, respaced
+from medseg.transforms.grid import Spacing, divided, keeping, respaced, respaced_from_first
 from medseg.transforms.splines import spline_resample, thick_axis
 from medseg.volume import Geometry
 
@@ -19,6 +19,8 @@ Matrix = Float64[np.ndarray, "_ _"]
 Matrices = tuple[Matrix, Matrix, Matrix]
 
 Box = tuple[slice, slice, slice]
+
+Resampling = Literal["linear", "cubic", "points"]
 
 
 @dataclass(frozen=True)
@@ -28,37 +30,46 @@ class Respace:
 
     Unlike ``tio.Resample`` the new axes stay parallel to the old ones also when those are sheared, the extent
     is kept to half a voxel, and images are averaged when voxels grow. ``cubic``: images by splines, onto
-    voxels that divide the extent (:mod:`medseg.transforms.splines`).
+    voxels that divide the extent (:mod:`medseg.transforms.splines`). ``points``: from the first voxel on, and
+    not averaged.
     """
 
     spacing_mm: Spacing
     keep: Sequence[int] = ()
-    resampling: Literal["linear", "cubic"] = "linear"
+    resampling: Resampling = "linear"
 
     def geometry(self, old: Geometry) -> Geometry:
         """The new grid."""
-        new = respaced(old, keeping(old.spacing_mm, self.spacing_mm, self.keep))
+        wanted_mm = keeping(old.spacing_mm, self.spacing_mm, self.keep)
+        if self.resampling == "points":
+            return respaced_from_first(old, wanted_mm)
+        new = respaced(old, wanted_mm)
         return divided(old, new.shape) if self.resampling == "cubic" else new
 
+    def matrices(self, old: Geometry) -> "Matrices":
+        """One an axis, from ``old`` to the new grid."""
+        return resampling_matrices(old, self.geometry(old), points=self.resampling == "points")
+
     def image(self, image: Float32[Tensor, "C I J K"], old: Geometry) -> Float32[Tensor, "C i j k"]:
-        new = self.geometry(old)
-        if self.resampling == "linear":
-            return along_each(image, resampling_matrices(old, new))
+        if self.resampling != "cubic":
+            return along_each(image, self.matrices(old))
         wanted_mm = keeping(old.spacing_mm, self.spacing_mm, self.keep)
-        return spline_resample(image, new.shape, thick_axis(old.spacing_mm, wanted_mm))
+        return spline_resample(image, self.geometry(old).shape, thick_axis(old.spacing_mm, wanted_mm))
 
     def label(self, label: UInt8[Tensor, "I J K"], old: Geometry) -> UInt8[Tensor, "i j k"]:
-        return resample_label(label, resampling_matrices(old, self.geometry(old)))
+        return resample_label(label, self.matrices(old))
 
 
-def resampling_matrices(old: Geometry, new: Geometry) -> Matrices:
-    """One matrix an axis from ``old`` to ``new``, where ``new`` is ``old`` respaced."""
+def resampling_matrices(old: Geometry, new: Geometry, *, points: bool = False) -> Matrices:
+    """One matrix an axis from ``old`` to ``new``, where ``new`` is ``old`` respaced about its centre, or
+    (``points``) from its first voxel on."""
     steps = np.array(new.spacing_mm) / np.array(old.spacing_mm)
     starts = [
-        (n - 1) / 2 - (m - 1) / 2 * step for n, m, step in zip(old.shape, new.shape, steps, strict=True)
+        0.0 if points else (n - 1) / 2 - (m - 1) / 2 * step
+        for n, m, step in zip(old.shape, new.shape, steps, strict=True)
     ]
     i, j, k = (
-        resampling_matrix(n, m, float(step), float(start))
+        resampling_matrix(n, m, float(step), float(start), averaged=not points)
         for n, m, step, start in zip(old.shape, new.shape, steps, starts, strict=True)
     )
     return i, j, k

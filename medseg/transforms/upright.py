@@ -12,8 +12,7 @@ from jaxtyping import Float32, Shaped, UInt8
 from torch import Tensor
 
 from medseg.transforms.along import along_each
-from medseg.transforms.grid import Spacing, keeping, respaced
-from medseg.transforms.resample import Matrices, resample_label, resampling_matrices
+from medseg.transforms.resample import Matrices, Respace, resample_label
 from medseg.volume import Geometry, Volume
 
 BLOCK = 32
@@ -51,16 +50,12 @@ class Turned:
 
 
 class Upright:
-    """The scan's axes in the order of ``orientation``, with ``spacing_mm``; ``keep`` names axes (0 to 2) of
-    the network that keep the scan's own spacing."""
+    """The scan's axes in the order of ``orientation``, resampled as ``respace`` says (but not by splines)."""
 
-    def __init__(
-        self, native: Geometry, orientation: str, spacing_mm: Spacing, keep: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, native: Geometry, orientation: str, respace: Respace) -> None:
         self._turned = Turned(native, orientation)
-        turned = self._turned.geometry
-        self.geometry = respaced(turned, keeping(turned.spacing_mm, spacing_mm, keep))
-        self._matrices = resampling_matrices(turned, self.geometry)
+        self.geometry = respace.geometry(self._turned.geometry)
+        self._matrices = respace.matrices(self._turned.geometry)
 
     def images(self, images: Sequence[Volume]) -> Float32[Tensor, "C i j k"]:
         """One volume a channel, resampled (:func:`medseg.transforms.along.resampling_matrix`)."""

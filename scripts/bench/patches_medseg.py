@@ -20,7 +20,7 @@ from bench.clock import patches_a_second
 from bench.patch_lists import LISTS
 from medseg.config import Experiment, parse_experiment
 from medseg.data import PreparedCache, Split, find_cases
-from medseg.training.batches import StepSampler, patch_batches
+from medseg.training.batches import Batch, StepSampler, patch_batches
 from medseg.training.dataset import PatchDataset
 from medseg.training.prepare import open_prepared, prepare_cohort
 
@@ -56,16 +56,24 @@ def write_prepared(cohort: Path, cache: Path, arrays: Path) -> None:
         np.save(arrays / f"{case.id}_label.npy", np.asarray(prepared.label))
 
 
+def finished(dataset: PatchDataset, batch: Batch) -> Batch:
+    """What a training step begins with; here on the CPU, by one thread."""
+    if "left" in batch:
+        batch["image"], batch["label"] = dataset.finish(batch["image"], batch["label"], batch["left"])
+    return batch
+
+
 def main() -> None:
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     torch.set_num_threads(1)
     told = experiment(Path(spec["cohort"]), spec["patch"], LISTS[spec["list"]], spec["batch"])
     cache = PreparedCache(Path(spec["cache"]))
     cohort = prepare_cohort(told, Split(find_cases(told.data, tuple(told.labels)), (), ()), cache)
-    dataset = PatchDataset(told, cohort.train, cache, cohort.fitted.spacing_mm)
+    dataset = PatchDataset(told, cohort.train, cache, cohort.fitted.spacing_mm, augment_on=spec["augment_on"])
     sampler = StepSampler(spec["batch"])
     with closing(patch_batches(dataset, sampler, spec["workers"], pin=False)) as batches:
-        rate = patches_a_second(batches, spec["batch"], spec["warm_up"], spec["seconds"])
+        whole = (finished(dataset, batch) for batch in batches)
+        rate = patches_a_second(whole, spec["batch"], spec["warm_up"], spec["seconds"])
     print(json.dumps({"patches_a_second": rate}))
 
 

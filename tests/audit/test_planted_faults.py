@@ -8,7 +8,8 @@ import pytest
 
 from medseg.audit import Finding, check_experiment
 from medseg.data import PreparedCache
-from support.check_cohort import PLANTED, Planted, experiment, write_cohort
+from support.check_cohort import experiment, write_cohort
+from support.planted_faults import PLANTED, Planted
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def findings(cohort: Path, cache: PreparedCache, channels: int = 1) -> tuple[Fin
     return check_experiment(experiment(cohort, channels), measure=False, cache=cache).findings
 
 
-QUICK = ("near-duplicate", "label-shifted", "left-right-swapped", "unreadable")
+QUICK = ("near-duplicate", "label-shifted", "label-mirrored", "left-right-swapped", "unreadable")
 """One of each of these is planted by default, the others nightly."""
 
 

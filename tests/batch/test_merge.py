@@ -1,13 +1,17 @@
 """Shards of a cohort put together: each patient once."""
 
 import csv
+import html
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from medseg.batch.merge import merge_shards, read_shard, write_merged
+from medseg.cli import main
 from medseg.cli.options import parse_shard
 from medseg.errors import Code, CohortError, UsageError
 
@@ -67,6 +71,26 @@ def test_a_shard_that_is_not_whole_is_refused(damage: str, tmp_path: Path) -> No
     (folder / damage).write_text("nothing of ours")
     with pytest.raises(CohortError):
         read_shard(folder)
+
+
+def test_the_command_line_writes_a_page_of_all_patients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    first = shard(tmp_path / "1", [("p0", "done", "10"), (name, "failed", "")])
+    second = shard(tmp_path / "2", [("'=p1", "done", "30"), ("p2", "done", "20.5")])
+    out = tmp_path / "all"
+    monkeypatch.setattr(sys, "argv", ["medseg", "merge", str(first), str(second), "-o", str(out), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 3, "one failed"
+    assert json.loads(capsys.readouterr().out)["done"] == 3
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page and "<img" not in page and "&lt;img src=x" in page
+    cells = re.findall(r'<th scope="row" data-order="[^"]*">([^<]*)</th>', page)
+    assert [html.unescape(cell) for cell in cells] == [name, "=p1", "p0", "p2"], "failed ones first"
+    assert '<th scope="row"><span class="swatch s0" aria-hidden="true"></span>liver</th><td>3</td>' in page
+    assert "<dt>shards</dt>" in page and str(second) in page
 
 
 def test_shards_are_written_as_number_and_count() -> None:

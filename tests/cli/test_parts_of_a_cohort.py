@@ -1,6 +1,7 @@
 """The options by which a workflow asks for part of a cohort."""
 
 import csv
+import json
 import sys
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from medseg.cli import main
 from medseg.config import DataConfig
-from medseg.data import find_cases, fold_of_each
+from medseg.data import find_cases, fold_of_each, split_cases
+from medseg.io import read_label, write_volume
+from medseg.volume import Geometry, Volume
 from support.training_runs import tiny_experiment, write_config
 
 
@@ -41,6 +44,26 @@ def test_the_table_of_folds_is_a_cohort_itself(
     assert [(case.id, case.images, case.label, case.patient) for case in again] == [
         (case.id, case.images, case.label, case.patient) for case in cases
     ]
+
+
+def test_what_may_be_forgiven_holds_for_the_cohorts_own_references_too(
+    tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = tiny_experiment(tiny_cohort)
+    config = write_config(tmp_path / "tiny.yaml", experiment)
+    (case,) = split_cases(find_cases(experiment.data, ("bright", "dark")), experiment.data).test
+    assert case.label is not None
+    label = read_label(case.label)
+    moved = label.geometry.affine.copy()
+    moved[0, 3] += 2  # one voxel
+    shifted = Volume(label.array, Geometry(label.geometry.shape, moved))
+    write_volume(shifted, tmp_path / "masks" / f"{case.id}_seg.nii.gz")
+    command = ("evaluate", tmp_path / "masks", "--config", config, "--split", "test", "-o", tmp_path / "out")
+    assert told(capsys, *command)[0] == 3
+    assert told(capsys, *command, "--resample-labels")[0] == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert found["reading"]["resample_labels"] is True
+    assert found["predictions_off_the_grid"].keys() == {case.id}
 
 
 @pytest.mark.parametrize(

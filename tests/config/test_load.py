@@ -55,7 +55,7 @@ def test_a_small_file_is_enough(config: Path) -> None:
     [
         (
             "model.kind=unnet",
-            "model.kind: found 'unnet'; expected one of unet, vnet, segresnet, swin_unetr (did you",
+            "model.kind: found 'unnet'; expected one of unet, vnet, segresnet, swin_unetr, monai (did you",
         ),
         ("model={}", "model.kind: missing; give one of unet, vnet"),
         ("model=unet", "model: found 'unet'; expected {kind: ...}, kind being one of unet"),
@@ -239,7 +239,7 @@ def test_json_schema_tells_editors_everything() -> None:
     assert schema["additionalProperties"] is False
     assert set(schema["required"]) >= {"name", "labels", "data", "model", "training"}
     kinds = schema["properties"]["model"]["discriminator"]["mapping"]
-    assert set(kinds) == {"unet", "vnet", "segresnet", "swin_unetr"}
+    assert set(kinds) == {"unet", "vnet", "segresnet", "swin_unetr", "monai"}
     assert "held_out" in schema["$defs"]["DataConfig"]["properties"]
     assert "final test" in schema["$defs"]["DataConfig"]["properties"]["held_out"]["description"]
 

@@ -52,6 +52,14 @@ NETWORKS: dict[str, tuple[dict[str, Any], Patch]] = {
     "vnet 2d": ({**VNET, **FLAT, "dropout": 0.1}, (16, 16, 3)),
     "segresnet": (SEGRESNET, (16, 16, 8)),
     "segresnet 2d": ({**SEGRESNET, **FLAT, "plane": "sagittal", "dropout": 0.1}, (2, 16, 16)),
+    "monai by name": (
+        {
+            "kind": "monai",
+            "network": "SegResNet",
+            "arguments": {"init_filters": 8, "blocks_down": [1, 1], "blocks_up": [1]},
+        },
+        (16, 16, 8),
+    ),
     "swin_unetr": ({"kind": "swin_unetr", "feature_size": 12}, (64, 32, 32)),
     "swin_unetr 2d": ({"kind": "swin_unetr", "feature_size": 12, **FLAT}, (64, 32, 1)),
 }
@@ -158,9 +166,11 @@ def test_it_learns_one_case_by_heart(name: str) -> None:
     for _ in range(40):
         optimizer.zero_grad()
         loss = loss_of(full_size(network(x)), label)
+        if loss.item() < 0.5:  # it starts above log(3) = 1.1
+            return
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.5  # it starts above log(3) = 1.1
+    pytest.fail(f"the loss is {loss.item():.3f} after 40 steps")
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ def test_folds_that_are_not_there(asked: str, tmp_path: Path) -> None:
         _find_folds(tmp_path, asked, "checkpoint_final.pth")
 
 
+def trained(network: nn.Module) -> Checkpoint:
+    """What a checkpoint of ``network`` is read as, without the process that reads one."""
+    weights, told = wanted(nnunet.checkpoint(network.state_dict()), torch)
+    told["mirror_axes"] = tuple(told["mirror_axes"])
+    return Checkpoint(weights, "0" * 64, **told)
+
+
 def test_regions(tmp_path: Path) -> None:
     """Sigmoid heads above one half, each painted over those before it."""
     told = nnunet.architecture()
@@ -108,10 +115,7 @@ def test_regions(tmp_path: Path) -> None:
     labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}
     dataset = {**nnunet.dataset(), "labels": labels, "regions_class_order": [2, 7, 4]}
     nnunet.write_folder(tmp_path, nnunet.plans(told), dataset)
-    weights, told_of_training = wanted(nnunet.checkpoint(network.state_dict()), torch)
-    told_of_training["mirror_axes"] = tuple(told_of_training["mirror_axes"])
-    trained = Checkpoint(weights, "0" * 64, **told_of_training)
-    converted = assemble(tmp_path, tmp_path / "fold_0" / "checkpoint_final.pth", trained)
+    converted = assemble(tmp_path, tmp_path / "fold_0" / "checkpoint_final.pth", trained(network))
     assert converted.model.experiment.labels == {"whole": 2, "core": 7, "enhancing": 4}
     assert any("regions that may overlap" in note for note in converted.notes)
     expected = np.zeros(SHAPE, int)
@@ -125,13 +129,13 @@ def test_regions(tmp_path: Path) -> None:
 def test_resampling_of_its_own_is_told(tmp_path: Path) -> None:
     told = nnunet.architecture()
     (network,) = networks(told, 1, 4)
-    saved = nnunet.checkpoint(network.state_dict())
     usual = nnunet.plans(told)
     own = json.loads(json.dumps(usual))
     own["configurations"]["fullres"]["resampling_fn_data_kwargs"]["order"] = 1
     found = []
     for name, plans in (("usual", usual), ("own", own)):
-        converted = convert_nnunet(nnunet.write_folder(tmp_path / name, plans, nnunet.dataset(), saved))
+        folder = nnunet.write_folder(tmp_path / name, plans, nnunet.dataset())
+        converted = assemble(folder, folder / "fold_0" / "checkpoint_final.pth", trained(network))
         told_so = any("resampled by" in note for note in converted.notes)
         found.append((converted.model.experiment.preprocessing.resampling, told_so))
     assert found == [("cubic", False), ("linear", True)]

@@ -49,7 +49,7 @@ class Values:
 
 def test_logits_pass_and_a_small_scan_is_padded_with_zero() -> None:
     engine, image = Values(), torch.randn(1, 3, 4, 5) + 5
-    plan = WindowPlan((6, 4, 5), (0.5,) * 3, average_logits=True, pad_with_zero=True)
+    plan = WindowPlan((6, 4, 5), (0.5,) * 3, average_logits=True, padding="zero")
     torch.testing.assert_close(whole(stream_scores(engine, image, plan)), torch.cat((image, -image)))
     assert not engine.seen[0, 0, 0].any()
     torch.testing.assert_close(engine.seen[0, 0, 1:4], image[0])

@@ -1,8 +1,11 @@
-"""The real command line as a process of its own: train, infer, evaluate, check."""
+"""The command line from a configuration to a report: train, infer, evaluate, check.
+
+Each command is a process of its own, forked from one that has imported what takes long; test_g29 starts each
+verb from nothing.
+"""
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +18,7 @@ import yaml
 
 from medseg.cli import main
 from medseg.io import read_label, read_volume
+from support.warm_start import WarmStart
 
 CONFIG = {
     "name": "tiny",
@@ -34,26 +38,34 @@ CONFIG = {
 }
 
 
-def medseg(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "medseg", *(str(argument) for argument in arguments)]
-    return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **env}
-    )
+class Workplace:
+    """A folder with a config, a cohort whose labels are 10 and 205, and one trained run."""
+
+    def __init__(self, folder: Path, warm: WarmStart) -> None:
+        self.folder = folder
+        self._warm = warm
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    def medseg(self, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return self._warm.run(*arguments, cwd=cwd or self.folder)
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory, write_tiny_cohort: Callable[..., Path]) -> Path:
-    """A folder with a config, a cohort whose labels are 10 and 205, and one trained run."""
-    place = tmp_path_factory.mktemp("workplace")
+def workplace(
+    tmp_path_factory: pytest.TempPathFactory, write_tiny_cohort: Callable[..., Path], warm: WarmStart
+) -> Workplace:
+    place = Workplace(tmp_path_factory.mktemp("workplace"), warm)
     write_tiny_cohort(place / "cohort", (10, 205))
     (place / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
-    done = medseg("train", "tiny.yaml", "-o", "runs/tiny", cwd=place)
+    done = place.medseg("train", "tiny.yaml", "-o", "runs/tiny")
     assert done.returncode == 0, done.stderr
     return place
 
 
 @pytest.mark.long
-def test_train_leaves_a_whole_run_folder(workplace: Path) -> None:
+def test_train_leaves_a_whole_run_folder(workplace: Workplace) -> None:
     run = workplace / "runs" / "tiny"
     for name in (
         "config.yaml",
@@ -75,24 +87,26 @@ def test_train_leaves_a_whole_run_folder(workplace: Path) -> None:
         assert read_volume(mask).geometry.displacement_mm(read_volume(scan).geometry) < 1e-3
 
 
-def test_infer_one_scan_with_the_newest_run(workplace: Path) -> None:
-    done = medseg("infer", "cohort/p0/ct.nii.gz", "--json", cwd=workplace)
+def test_infer_one_scan_with_the_newest_run(workplace: Workplace) -> None:
+    done = workplace.medseg("infer", "cohort/p0/ct.nii.gz", "--json")
     assert done.returncode == 0, done.stderr
     assert "runs/tiny/model.safetensors" in done.stderr
     (result,) = json.loads(done.stdout)
-    mask = read_label(Path(workplace / "cohort/p0/ct_seg.nii.gz"))
+    mask = read_label(workplace / "cohort/p0/ct_seg.nii.gz")
     assert set(np.unique(mask.array)) == {0, 10, 205}
     assert result["volumes_ml"]["bright"] == pytest.approx((mask.array == 10).sum() * 0.012)
     (workplace / "cohort/p0/ct_seg.nii.gz").unlink()
 
 
-def test_infer_a_folder_with_broken_patients_finishes_the_others(workplace: Path, tmp_path: Path) -> None:
+def test_infer_a_folder_with_broken_patients_finishes_the_others(
+    workplace: Workplace, tmp_path: Path
+) -> None:
     patients = tmp_path / "patients"
     shutil.copytree(workplace / "cohort", patients, ignore=shutil.ignore_patterns("label*"))
     scan = (patients / "p1" / "ct.nii.gz").read_bytes()
     (patients / "p1" / "ct.nii.gz").write_bytes(scan[: len(scan) // 2])
     (patients / "p4" / "ct.nii.gz").write_bytes(b"this is no scan")
-    done = medseg("infer", patients, "-o", tmp_path / "masks", cwd=workplace)
+    done = workplace.medseg("infer", patients, "-o", tmp_path / "masks")
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in (tmp_path / "masks").glob("*.nii.gz")) == [
@@ -106,15 +120,15 @@ def test_infer_a_folder_with_broken_patients_finishes_the_others(workplace: Path
     assert float(rows["p0"]["bright_ml"]) > 0
 
 
-def test_evaluate_gives_the_report_and_the_same_numbers(workplace: Path, tmp_path: Path) -> None:
+def test_evaluate_gives_the_report_and_the_same_numbers(workplace: Workplace, tmp_path: Path) -> None:
     cohort = workplace / "cohort"
     for name in ("masks", "references"):
         (tmp_path / name).mkdir()
     for patient in ("p2", "p3"):
         shutil.copy(cohort / patient / "label.nii.gz", tmp_path / "references" / f"{patient}.nii.gz")
-    medseg("infer", cohort / "p2" / "ct.nii.gz", "-o", tmp_path / "masks" / "p2_seg.nii.gz", cwd=workplace)
+    workplace.medseg("infer", cohort / "p2" / "ct.nii.gz", "-o", tmp_path / "masks" / "p2_seg.nii.gz")
     assert (tmp_path / "masks" / "p2_seg.nii.gz").is_file()
-    done = medseg(
+    done = workplace.medseg(
         "evaluate", "masks", "references", "-o", "out", "--config", workplace / "tiny.yaml", cwd=tmp_path
     )
     assert done.returncode == 3, "one reference has no prediction"
@@ -126,8 +140,8 @@ def test_evaluate_gives_the_report_and_the_same_numbers(workplace: Path, tmp_pat
     assert (tmp_path / "out" / "report.html").is_file()
 
 
-def test_check_tells_cases_and_cost_and_draws_a_preview(workplace: Path) -> None:
-    done = medseg("check", "tiny.yaml", "--preview", "preview.png", "--json", cwd=workplace)
+def test_check_tells_cases_and_cost_and_draws_a_preview(workplace: Workplace) -> None:
+    done = workplace.medseg("check", "tiny.yaml", "--preview", "preview.png", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["cases"], found["test"]) == (6, 2)
@@ -154,12 +168,12 @@ def test_check_tells_cases_and_cost_and_draws_a_preview(workplace: Path) -> None
 def test_mistakes_give_one_line_and_exit_code_2(
     arguments: list[str],
     expected: str,
-    workplace: Path,
+    workplace: Workplace,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In this process: to start one for each would take a minute."""
-    monkeypatch.chdir(workplace)
+    monkeypatch.chdir(workplace.folder)
     monkeypatch.setattr(sys, "argv", ["medseg", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -169,15 +183,21 @@ def test_mistakes_give_one_line_and_exit_code_2(
     assert expected in told
 
 
-def test_a_mistake_in_a_process_of_its_own(workplace: Path) -> None:
-    done = medseg("train", "tiny.yml", cwd=workplace)
+def started(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """From nothing, as a shell does."""
+    command = [sys.executable, "-m", "medseg", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_a_mistake_in_a_process_of_its_own(workplace: Workplace) -> None:
+    done = started("split", "tiny.yml", cwd=workplace.folder)  # of the quickest to start
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "tiny.yml: no such file (did you mean tiny.yaml?)" in done.stderr
 
 
-def test_help_teaches_and_starts_without_heavy_libraries(workplace: Path) -> None:
-    done = medseg("--help", cwd=workplace)
+def test_help_teaches_and_starts_without_heavy_libraries(workplace: Workplace) -> None:
+    done = started("--help", cwd=workplace.folder)
     assert done.returncode == 0
     for verb in ("train", "infer", "evaluate", "check"):
         assert verb in done.stdout
@@ -188,7 +208,7 @@ def test_help_teaches_and_starts_without_heavy_libraries(workplace: Path) -> Non
     assert loaded.stdout.strip() == "[]"
 
 
-def test_python_interface(workplace: Path, tmp_path: Path) -> None:
+def test_python_interface(workplace: Workplace, tmp_path: Path) -> None:
     import medseg as package
 
     scan = package.read_volume(workplace / "cohort/p3/ct.nii.gz")

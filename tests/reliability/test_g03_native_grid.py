@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import nibabel as nib
 import numpy as np
 import pytest
@@ -28,6 +27,7 @@ from medseg.volume import Geometry, Volume
 from support.grids import apart_mm, grid_affine, read_plainly, write_plainly
 from support.oracle import CODE_STEP, write_oracle
 
+pytestmark = pytest.mark.usefixtures("annotations_at_rest")
 _FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
@@ -56,12 +56,6 @@ def place() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture(autouse=True)
-def _annotations_are_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They cost as much as the work itself; other tests execute them on the same code."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def codes_in_blocks(

@@ -8,8 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,12 +36,6 @@ class Undisturbed(NamedTuple):
     config: Path
     run: RunFolder
     ending: Ending
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmStart]:
-    with closing(WarmStart(tmp_path_factory.mktemp("warm") / "told.txt")) as warm:
-        yield warm
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,11 @@ from medseg.batch import BatchModel, BatchOptions, infer_patients
 from medseg.data import find_patients
 from support.batches import FAULTS, faulty_patients, medseg, tree_hash, write_patients
 from support.oracle import CODE_STEP, write_oracle
+from support.warm_start import WarmStart
 
-pytestmark = pytest.mark.row("G11")
+pytestmark = [pytest.mark.row("G11"), pytest.mark.usefixtures("annotations_at_rest")]
 PATIENTS = 200
+FEW = 40
 
 
 @dataclass
@@ -30,6 +32,14 @@ class Clean:
     code: int
     seconds: float
     started: int
+
+
+@dataclass
+class Few:
+    """The patients of a short run, and the hash of what it gave."""
+
+    place: Path
+    tree: str
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +92,12 @@ def test_ten_failures_are_named_with_code_and_fix(clean: Clean) -> None:
     assert {name: row["code"] for name, row in rows.items() if row["status"] == "failed"} == FAULTY
 
 
-def test_a_rerun_touches_only_the_failed(clean: Clean) -> None:
+def test_a_rerun_touches_only_the_failed(clean: Clean, warm: WarmStart) -> None:
     before = {path: path.stat() for path in clean.masks.glob("*_seg.nii.gz")}
     log = clean.masks / ".medseg" / "log.jsonl"
     known = len(log.read_text().splitlines())
     whole = tree_hash(clean.masks)
-    done = medseg(*COMMAND, cwd=clean.place)
+    done = warm.run(*COMMAND, cwd=clean.place)
     assert done.returncode == 3, done.stderr
     lines = [json.loads(line) for line in log.read_text().splitlines()[known:]]
     assert {line["patient"] for line in lines if line["event"] == "failed"} == set(FAULTY)
@@ -101,12 +111,25 @@ def test_a_rerun_touches_only_the_failed(clean: Clean) -> None:
     assert "190 of 200 patients done (190 of them before), 10 failed" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Few:
+    """A fifth of the patients and all ten faults, by two workers."""
+    place = tmp_path_factory.mktemp("few")
+    write_oracle(place / "oracle.safetensors")
+    write_patients(place / "patients", FEW, faults=True)
+    return Few(place, infer_few(place, place / "masks", 2))
+
+
+def infer_few(place: Path, out: Path, workers: int) -> str:
+    """The tree of results, of 30 masks and ten failures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)  # paths are part of what is told
+        model = BatchModel.load(Path("oracle.safetensors"))
+        result = infer_patients(model, find_patients(Path("patients")), out, BatchOptions(workers))
+    assert (len(result.done), len(result.failed)) == (FEW - len(FAULTS), len(FAULTS))
+    return tree_hash(out)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_the_tree_is_the_same_for_any_number_of_workers(
-    clean: Clean, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(clean.place)
-    model = BatchModel.load(Path("oracle.safetensors"))
-    result = infer_patients(model, find_patients(Path("patients")), tmp_path / "masks", BatchOptions(workers))
-    assert (len(result.done), len(result.failed)) == (190, 10)
-    assert tree_hash(tmp_path / "masks") == tree_hash(clean.masks)
+def test_the_tree_is_the_same_for_any_number_of_workers(few: Few, workers: int, tmp_path: Path) -> None:
+    assert infer_few(few.place, tmp_path / "masks", workers) == few.tree

@@ -18,7 +18,11 @@ from medseg.cli import main
 from support.batches import scan_of, write_patient
 from support.oracle import CODE_STEP, write_oracle
 
-pytestmark = pytest.mark.row("G20")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.row("G20"),
+    pytest.mark.usefixtures("annotations_at_rest"),
+]
 
 
 @pytest.fixture(scope="module")

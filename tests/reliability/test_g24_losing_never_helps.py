@@ -19,6 +19,7 @@ from medseg.io import write_volume
 from medseg.report.folders import Comparison, report_on_folders
 from medseg.volume import Geometry, Volume
 
+pytestmark = pytest.mark.usefixtures("annotations_at_rest")
 LABELS = {"a": 1, "b": 2}
 CONFIG = EvaluationConfig(metrics=("dice", "iou", "nsd", "hd95", "assd"))
 GEOMETRY = Geometry((14, 12, 8), np.diag([-1.0, -1.0, 2.5, 1.0]))

@@ -4,8 +4,6 @@ Every prediction holds the very array of the reference, so comparing arrays woul
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from medseg.config.inference import EvaluationConfig
 from medseg.evaluation.files import read_cases_csv
 from medseg.report.folders import Comparison, report_on_folders
 from support.grids import corners_mm, grid_affine, rotation, write_plainly
+from support.warm_start import WarmStart
 
 SHAPE = (14, 14, 14)
 REFERENCE = grid_affine(3, (0.1, -0.05, 0.2), (0.9, 1.1, 2.5), (12.0, 9.0, -410.0))
@@ -160,12 +159,10 @@ def test_another_grid_is_never_compared_as_arrays(evaluated: Callable[[bool], Pa
     assert recorded["predictions_off_the_grid"][name].endswith("mm apart, resampled by nearest neighbour")
 
 
-@pytest.mark.long
-def test_the_command_line_refuses_and_repairs(folders: Path, tmp_path: Path) -> None:
+def test_the_command_line_refuses_and_repairs(folders: Path, tmp_path: Path, warm: WarmStart) -> None:
     def medseg(*options: str) -> tuple[int, str]:
-        files = [str(folders / kind / "turned by 10 degrees.nii") for kind in ("predictions", "references")]
-        command = [sys.executable, "-m", "medseg", "evaluate", *files, "-o", str(tmp_path / "out"), *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        files = [folders / kind / "turned by 10 degrees.nii" for kind in ("predictions", "references")]
+        done = warm.run("evaluate", *files, "-o", tmp_path / "out", *options, cwd=tmp_path)
         return done.returncode, done.stderr
 
     code, told = medseg()

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -27,6 +26,7 @@ from medseg.training.environment import environment
 from medseg.volume import Geometry, Volume
 from support.malicious import CANARY
 from support.oracle import write_oracle
+from support.warm_start import WarmStart
 from support.world import World
 
 NAMES: tuple[bytes, ...] = (
@@ -83,7 +83,7 @@ def write_scan(path: Path) -> None:
 
 
 @pytest.mark.row("G27")
-def test_names_of_patients(world: World, counts: Callable[[int], None]) -> None:
+def test_names_of_patients(world: World, warm: WarmStart, counts: Callable[[int], None]) -> None:
     scan = world.place / "scan.nii.gz"
     write_scan(scan)
     patients = os.fsencode(world.place / "patients")
@@ -92,25 +92,10 @@ def test_names_of_patients(world: World, counts: Callable[[int], None]) -> None:
         shutil.copy(scan, os.path.join(patients, name, b"ct.nii.gz"))  # noqa: PTH118
     write_oracle(world.place / "model.safetensors")
     world.mark()
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "medseg",
-            "infer",
-            "patients",
-            "-o",
-            world.out,
-            "--model",
-            "model.safetensors",
-        ],
-        capture_output=True,
-        check=False,
-        timeout=200,
-        cwd=world.place,
-        env={**os.environ, "MEDSEG_CACHE": str(world.out / "cache"), "OMP_NUM_THREADS": "1"},
-    )
-    told = (done.stdout + done.stderr).decode("utf-8", "replace")
+    command = ("infer", "patients", "-o", world.out, "--model", "model.safetensors")
+    told_to_it = {CANARY: str(world.canary), "MEDSEG_CACHE": str(world.out / "cache")}
+    done = warm.run(*command, cwd=world.place, **told_to_it)
+    told = done.stdout + done.stderr
     assert done.returncode == 0, told[-3000:]
     world.require_untouched()
     assert all(character.isprintable() or character == "\n" for character in told.replace("\r\n", "\n"))

@@ -66,6 +66,12 @@ ALLOWED = (
         "import subprocess",
         "this interpreter with our own file, which reads a foreign checkpoint without rights",
     ),
+    Allowed(
+        "medseg/convert/monai_bundle.py",
+        "archive",
+        "import zipfile",
+        "files of a bundle, read by names that were checked, into memory or a nameless file: never unpacked",
+    ),
     *(
         Allowed(
             "medseg/convert/nnunet_unpickle.py",

@@ -8,22 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-BROWSER = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+from support.browser import chromium, opened, require_accessible, require_both_themes, require_no_sideways
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not BROWSER.exists():
-        pytest.skip(f"no browser at {BROWSER}")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=str(BROWSER), args=FLAGS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +24,9 @@ def report(evaluated, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(browser, report: Path) -> Iterator[Any]:
-    shown = browser.new_page(viewport={"width": 1300, "height": 900})
-    shown.troubles = []
-    shown.on("console", lambda message: shown.troubles.append(message.text))
-    shown.on("pageerror", lambda error: shown.troubles.append(str(error)))
-    shown.on("dialog", lambda dialog: (shown.troubles.append("dialog"), dialog.dismiss()))
-    shown.on("request", lambda request: shown.troubles.append(request.url) if _outside(request.url) else None)
-    shown.add_init_script(
-        "window.violations = 0;"
-        "document.addEventListener('securitypolicyviolation', () => { violations += 1; })"
-    )
-    shown.goto(report.as_uri())
-    wait_for_case(shown, "p_missed")
-    yield shown
-    assert shown.troubles == []
-    assert shown.evaluate("violations") == 0
-    shown.close()
+    with opened(browser, report) as shown:
+        wait_for_case(shown, "p_missed")
+        yield shown
 
 
 def wait_for_case(page: Any, name: str) -> None:
@@ -75,10 +53,6 @@ def pictures(page: Any) -> list[str]:
     settle(page)
     found = page.evaluate("[...document.querySelectorAll('.plane canvas')].map((each) => each.toDataURL())")
     return [str(each) for each in found]
-
-
-def _outside(url: str) -> bool:
-    return not url.startswith(("data:", "file:"))
 
 
 def test_the_viewer_unpacks_every_voxel_of_the_masks(page, evaluated) -> None:
@@ -201,50 +175,21 @@ def test_cases_follow_each_other_and_links_lead_to_them(page) -> None:
     assert label.startswith("Axial slice") and "Reference: prostate, bladder" in label
 
 
-def test_tables_have_heads_and_captions(page) -> None:
-    bare = (
-        "[...document.querySelectorAll('table')]"
-        ".filter((t) => !t.caption || !t.tHead || !t.querySelector('tbody th[scope]'))"
-    )
-    assert page.evaluate(f"{bare}.length") == 0
-
-
 @pytest.mark.parametrize("width", [400, 1300])
 def test_the_page_itself_never_scrolls_sideways(page, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    require_no_sideways(page, width)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_in_both_schemes_and_the_button_changes_them(page, scheme: str) -> None:
-    def brightness() -> list[float]:
-        found = page.evaluate(
-            "['color', 'backgroundColor'].map((key) => getComputedStyle(document.body)[key].match(/\\d+/g)"
-            ".slice(0, 3).reduce((sum, part) => sum + Number(part), 0) / 765)"
-        )
-        return [float(each) for each in found]
-
-    page.emulate_media(color_scheme=scheme)
-    for expected in (scheme == "dark", scheme == "light"):
-        text, paper = brightness()
-        assert abs(text - paper) > 0.6
-        assert (paper < 0.5) == expected
-        page.locator("#theme").click()
+    require_both_themes(page, scheme)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(page, scheme: str) -> None:
-    checker = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-    page.emulate_media(color_scheme=scheme)
+def test_axe_finds_no_fault(page, scheme: str) -> None:
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     page.get_by_role("checkbox", name="Difference").check()
-    found = checker.Axe().run(page).response
-    assert len(found["passes"]) > 20
-    told = [
-        (each["id"], each["impact"], [node["html"][:150] for node in each["nodes"][:3]])
-        for each in found["violations"]
-    ]
-    assert told == []
+    require_accessible(page, scheme)
 
 
 def test_printing_unfolds_what_is_to_be_read_and_folds_it_again(page) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from safetensors import safe_open
 
 from medseg.config import Experiment, parse_experiment
 from medseg.modelfile import load_model
-from medseg.training import RunFolder
+from medseg.training import RunFolder, Silent, Step
 
 CLOCK = ("seconds", "waiting", "steps_per_second", "log_bytes")
 """What tells of time, or follows from its digits; all else repeats bit for bit."""
@@ -80,6 +81,17 @@ def start_training(config: Path, run: Path, *more: str, **env: str) -> subproces
         start_new_session=True,
         env={**os.environ, **env},
     )
+
+
+class StopAt(Silent):
+    """Sends this process the INT signal after a step, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def stepped(self, step: Step) -> None:
+        if step.step == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,16 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _SERVER = Path(__file__)
 
 
 class WarmStart:
-    """One process at a time: ``start``, then ``wait``."""
+    """One process at a time: ``start``, then ``wait``; or ``run``, which does both."""
 
     def __init__(self, told: Path, **env: str) -> None:
         self._told = told
@@ -27,25 +29,42 @@ class WarmStart:
         self._process: int | None = None
         assert self._answer(120) == 0
 
-    def start(self, *arguments: object, stopped: bool = False) -> int:
+    def start(self, *arguments: object, stopped: bool = False, **env: str) -> int:
         """Run ``medseg ARGUMENTS`` in a process group of its own; its id. ``stopped``: CONT lets it begin."""
-        assert self._server.stdin is not None
-        order = {"arguments": [str(a) for a in arguments], "told": str(self._told), "stopped": stopped}
-        self._server.stdin.write(json.dumps(order).encode() + b"\n")
-        self._server.stdin.flush()
-        self._process = self._answer(60)
-        return self._process
+        return self._order(arguments, self._told, {"stopped": stopped, "cwd": ".", "env": env})
 
     def wait(self, timeout: float = 120) -> tuple[int, str]:
         """Exit code (negative: the signal that killed it) and what was told on standard output and error."""
         code = self._answer(timeout)
         self._process = None
-        return code, self._told.read_text()
+        return code, self._told.read_text(encoding="utf-8", errors="replace")
 
-    def close(self) -> None:
-        if self._process is not None:  # a test failed meanwhile
+    def run(self, *arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+        """``medseg ARGUMENTS`` in the folder ``cwd`` to its end, both outputs apart."""
+        said = self._told.with_name("said.txt")
+        self._order(arguments, said, {"stopped": False, "cwd": str(cwd), "env": env})
+        code, _ = self.wait(280)
+        output, errors = (path.read_bytes().decode("utf-8", "replace") for path in (said, self._told))
+        return subprocess.CompletedProcess(arguments, code, output, errors)
+
+    def _order(self, arguments: tuple[object, ...], said: Path, how: dict[str, object]) -> int:
+        assert self._server.stdin is not None
+        self._clear()
+        order = {"arguments": [str(a) for a in arguments], "said": str(said), "told": str(self._told), **how}
+        self._server.stdin.write(json.dumps(order).encode() + b"\n")
+        self._server.stdin.flush()
+        self._process = self._answer(60)
+        return self._process
+
+    def _clear(self) -> None:
+        """End a process that nobody waited for, because a test failed meanwhile."""
+        if self._process is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._process, signal.SIGKILL)
+            self.wait(60)
+
+    def close(self) -> None:
+        self._clear()
         self._server.kill()
         self._server.communicate()
 
@@ -58,7 +77,9 @@ class WarmStart:
 
 
 def serve() -> None:
+    import medseg.batch
     import medseg.cli.display
+    import medseg.report.folders
     import medseg.report.run
     import medseg.training  # noqa: F401 - what takes long to import
 
@@ -75,16 +96,19 @@ def serve() -> None:
         tell(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
-def run(order: dict[str, object]) -> None:
+def run(order: dict[str, Any]) -> None:
     from medseg.cli import main
 
     os.setsid()
-    told = os.open(str(order["told"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(told, stream)
-    arguments = order["arguments"]
-    assert isinstance(arguments, list)
-    sys.argv = ["medseg", *arguments]
+    for stream, path in ((2, order["told"]), (1, order["said"])):
+        if (stream, path) == (1, order["told"]):
+            os.dup2(2, 1)  # both in one file, in the order in which they were told
+        else:
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    os.environ.update(order["env"])
+    tempfile.tempdir = None  # it may be another one by now
+    os.chdir(order["cwd"])
+    sys.argv = ["medseg", *order["arguments"]]
     if order["stopped"]:
         os.kill(os.getpid(), signal.SIGSTOP)
     main()

@@ -4,6 +4,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from medseg.modelfile import load_model
 from medseg.training import RunFolder, Silent, Step
 from medseg.training.train import train
 from support.training_runs import Ending, differences, ending, plain_rows, quick_experiment
+
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("annotations_at_rest")]
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +45,18 @@ class FallAt(Silent):
             raise Fall
 
 
-@pytest.fixture
-def fallen(cohort: Path, tmp_path: Path) -> RunFolder:
-    """A run that ended without notice at step 25; it validates every 9 steps."""
-    run = RunFolder(tmp_path / "run")
+@pytest.fixture(scope="module")
+def fell(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = RunFolder(tmp_path_factory.mktemp("fell") / "run")
     with pytest.raises(Fall):
         train(quick_experiment(cohort), run, listener=FallAt(25))
+    return run.path
+
+
+@pytest.fixture
+def fallen(fell: Path, tmp_path: Path) -> RunFolder:
+    """A copy of a run that ended without notice at step 25; it validates every 9 steps."""
+    run = RunFolder(shutil.copytree(fell, tmp_path / "run"))
     assert [path.name for path in run.checkpoints.files()] == [
         "step-00000018.safetensors",
         "step-00000009.safetensors",

@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -20,13 +18,6 @@ from support.warm_start import WarmStart
 LEAVES_WITHIN_SECONDS = 10
 SLOW = {"window_size": [8, 8, 8], "overlap": 0.6}
 """Hundreds of windows a case: a validation takes a second or more."""
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmStart]:
-    place = tmp_path_factory.mktemp("warm")
-    with closing(WarmStart(place / "told.txt", MEDSEG_CACHE=str(place / "cache"))) as warm:
-        yield warm
 
 
 def stop(warm: WarmStart, process: int, number: int) -> str:
@@ -81,6 +72,7 @@ def test_stopped_in_validation_and_in_the_report(warm: WarmStart, tiny_cohort: P
     assert run.cases.read_text() == whole.cases.read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_while_cases_are_prepared(number: int, warm: WarmStart, tmp_path: Path) -> None:
     """Simulated patients take seconds each; nothing waits for the one in hand."""
@@ -90,7 +82,8 @@ def test_stopped_while_cases_are_prepared(number: int, warm: WarmStart, tmp_path
     config = tmp_path / "phantom.yaml"
     config.write_text(yaml.safe_dump(settings))
     run = RunFolder(tmp_path / "run")
-    process = warm.start("train", config, "-o", run.path, "--set", "training.seed=3")
+    cache = str(tmp_path / "cache")  # where no patient is yet
+    process = warm.start("train", config, "-o", run.path, "--set", "training.seed=3", MEDSEG_CACHE=cache)
     wait_for(run.path.joinpath(".running.json").exists)
     started = psutil.Process(process)
     wait_for(lambda: len(started.children(recursive=True)) > 1)

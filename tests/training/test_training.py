@@ -9,44 +9,32 @@ import torch
 from medseg.config import parse_experiment
 from medseg.errors import CohortError, ModelFileError, TrainingError, UsageError
 from medseg.modelfile import load_model
-from medseg.training import Interrupted, RunFolder, Silent, Step
+from medseg.training import Interrupted, RunFolder
 from medseg.training.train import train
-from support.training_runs import differences, ending, tiny_experiment
+from support.training_runs import StopAt, differences, ending, quick_experiment, tiny_experiment
 
 
 def weights(run: RunFolder) -> dict[str, torch.Tensor]:
     return load_model(run.model).weights
 
 
+@pytest.mark.long
 def test_same_seed_same_weights_with_0_and_2_workers(tiny_cohort: Path, tmp_path: Path) -> None:
     endings = []
     for workers, more in ((0, {}), (2, {"checkpoint_minutes": 1e-9}), (0, {"seed": 1})):
         run = RunFolder(tmp_path / f"run{len(endings)}")
-        train(tiny_experiment(tiny_cohort, workers=workers, **more), run)
+        settings = {"stop": {"epochs": 4}, "validate_every": 2, "batch_size": 2, "workers": workers, **more}
+        train(quick_experiment(tiny_cohort, **settings), run)
         endings.append(ending(run))
     assert differences(endings[0], endings[1]) == []
     assert len(differences(endings[0], endings[2])) > len(endings[0].model)
-
-
-class StopAt(Silent):
-    """Sends this process the INT signal after a step, as Ctrl-C does."""
-
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def stepped(self, step: Step) -> None:
-        if step.step == self.at:
-            import os
-            import signal
-
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.parametrize("stop", [*(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 6)), 5])
 def test_interrupted_and_resumed_ends_in_the_same_weights_and_log(
     stop: int, tiny_cohort: Path, tmp_path: Path
 ) -> None:
-    experiment = tiny_experiment(tiny_cohort)
+    experiment = quick_experiment(tiny_cohort, stop={"epochs": 4}, batch_size=2, validate_every=2)
     whole, parted = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parted")
     train(experiment, whole)
     with pytest.raises(Interrupted) as stopped:
@@ -76,8 +64,9 @@ def test_gradient_accumulation_equals_the_joint_batch(tiny_cohort: Path, tmp_pat
     runs = []
     for size, accumulate in ((2, 1), (1, 2)):
         run = RunFolder(tmp_path / f"b{size}")
-        experiment = tiny_experiment(
+        experiment = quick_experiment(
             tiny_cohort,
+            stop={"epochs": 4},
             loss="ce",
             batch_size=size,
             accumulate=accumulate,
@@ -91,7 +80,7 @@ def test_gradient_accumulation_equals_the_joint_batch(tiny_cohort: Path, tmp_pat
 
 
 def test_patience_stops_early(tiny_cohort: Path, tmp_path: Path) -> None:
-    experiment = tiny_experiment(
+    experiment = quick_experiment(
         tiny_cohort, stop={"epochs": 50, "patience": 2}, learning_rate=1e-12, validate_every=1, ema=None
     )
     trained = train(experiment, RunFolder(tmp_path / "run"))

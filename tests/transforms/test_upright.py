@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from medseg.config.preprocessing import PreprocessingConfig
 from medseg.transforms import Fitted, Preprocessing, upright
+from medseg.transforms.resample import Respace
 from medseg.transforms.upright import Upright
 from medseg.volume import Geometry, Volume
 
@@ -53,6 +54,6 @@ def test_no_more_than_a_block_is_turned_into_floats(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(upright, "along_each", counted)
     scan = Volume(array, Geometry(array.shape, np.eye(4)))
-    found = Upright(scan.geometry, "RAS", (1.0, 1.0, 2.0)).images([scan])
+    found = Upright(scan.geometry, "RAS", Respace((1.0, 1.0, 2.0))).images([scan])
     assert found.shape == (1, 8, 9, 150)
     assert max(seen) <= 2 * upright.BLOCK + 4

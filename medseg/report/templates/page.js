@@ -1,19 +1,4 @@
 // What the page does once it is there.
-function makeTheme(button) {
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
-  const tell = () => {
-    button.textContent = isDark() ? "Light theme" : "Dark theme";
-  };
-  button.addEventListener("click", () => {
-    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-    tell();
-  });
-  dark.addEventListener("change", tell);
-  button.hidden = false;
-  tell();
-}
-
 function openFoldsToPrint() {
   let folded = [];
   window.addEventListener("beforeprint", () => {
@@ -44,7 +29,6 @@ function followLinks(viewer) {
 
 for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
 makeFilterable(document.querySelector("table.sortable"), document.getElementById("filter"));
-makeTheme(document.getElementById("theme"));
 openFoldsToPrint();
 document.addEventListener("DOMContentLoaded", () => {
   const root = document.getElementById("viewer-box");

@@ -1,2 +1,2 @@
-// The page of a comparison: its tables sort.
+// A page whose tables sort.
 for (const table of document.querySelectorAll("table.sortable")) makeSortable(table);
