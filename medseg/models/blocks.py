@@ -9,7 +9,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medseg.models.convolutions import PointwiseConv2d, PointwiseConv3d, ScatterConv2d, ScatterConv3d
+from medseg.models.convolutions import (
+    HalvedConv3d,
+    PointwiseConv2d,
+    PointwiseConv3d,
+    ScatterConv2d,
+    ScatterConv3d,
+)
 from medseg.models.norm import InstanceNorm
 
 Features = Float[Tensor, "B C *space"]
@@ -21,7 +27,7 @@ LEAK = 0.01
 
 
 _Modules = dict[int, Callable[..., nn.Module]]
-_CONV: _Modules = {2: nn.Conv2d, 3: nn.Conv3d}
+_CONV: _Modules = {2: nn.Conv2d, 3: HalvedConv3d}
 _POINTWISE_CONV: _Modules = {2: PointwiseConv2d, 3: PointwiseConv3d}
 _TRANSPOSED_CONV: _Modules = {2: ScatterConv2d, 3: ScatterConv3d}
 _MAX_POOL: _Modules = {2: nn.MaxPool2d, 3: nn.MaxPool3d}

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from medseg.models.blocks import use_channels_last
-from medseg.models.convolutions import PointwiseConv2d, PointwiseConv3d, ScatterConv2d, ScatterConv3d
+from medseg.models.convolutions import (
+    HalvedConv3d,
+    PointwiseConv2d,
+    PointwiseConv3d,
+    ScatterConv2d,
+    ScatterConv3d,
+)
 
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 UNEVEN = (1, 2, 3)
@@ -15,6 +21,11 @@ CASES = [
     (ScatterConv3d(6, 4, 2, 2), nn.ConvTranspose3d(6, 4, 2, 2), (2, 6, 3, 4, 5)),
     (ScatterConv3d(6, 4, UNEVEN, UNEVEN), nn.ConvTranspose3d(6, 4, UNEVEN, UNEVEN), (2, 6, 3, 4, 5)),
     (ScatterConv2d(3, 8, (3, 2), (3, 2)), nn.ConvTranspose2d(3, 8, (3, 2), (3, 2)), (1, 3, 5, 2)),
+    (HalvedConv3d(3, 4, 3, padding=1), nn.Conv3d(3, 4, 3, padding=1), (1, 3, 7, 4, 5)),
+    (HalvedConv3d(3, 4, 3, 2, 1), nn.Conv3d(3, 4, 3, 2, 1), (1, 3, 8, 4, 5)),
+    (HalvedConv3d(3, 4, (1, 3, 5), (1, 2, 1), (0, 1, 2)), nn.Conv3d(3, 4, (1, 3, 5), (1, 2, 1), (0, 1, 2)),
+     (1, 3, 5, 4, 6)),
+    (HalvedConv3d(3, 4, 2, 2), nn.Conv3d(3, 4, 2, 2), (1, 3, 7, 6, 4)),
 ]  # fmt: skip
 
 
