@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.models import blocks, norm
+from medseg.models.convolutions import HalvedConv3d
 from medseg.models.layout import plan_layout
 from medseg.models.unet import UNet, UNetShape
 
@@ -45,6 +46,14 @@ def with_torch_norm(network: nn.Module) -> nn.Module:
     return network
 
 
+def with_torch_conv(network: nn.Module) -> nn.Module:
+    """Small convolutions of one sample by PyTorch's own routine (``--batch 1``)."""
+    for module in network.modules():
+        if isinstance(module, HalvedConv3d):
+            module.__class__ = nn.Conv3d
+    return network
+
+
 def not_in_place(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if isinstance(module, nn.LeakyReLU):
@@ -60,6 +69,7 @@ def variants(args: argparse.Namespace) -> dict[str, Callable[[], nn.Module]]:
         "as shipped: channels last, own norm": lambda: last(build(args)),
         "contiguous, torch's norm": lambda: with_torch_norm(build(args)),
         "channels last, torch's norm": lambda: last(with_torch_norm(build(args))),
+        "torch's convolutions": lambda: last(with_torch_conv(build(args))),
         "activations not in place": lambda: last(not_in_place(build(args))),
         "batch norm": lambda: last(build(args, norm="batch")),
         "no norm": lambda: last(build(args, norm="none")),

@@ -40,7 +40,7 @@ class PointwiseConv3d(nn.Conv3d):
 
 
 class HalvedConv3d(nn.Conv3d):
-    """``nn.Conv3d`` that learns from a single sample as from two: its halves, with what the kernel reaches of
+    """``nn.Conv3d`` that takes a single sample as two: its halves, with what the kernel reaches of
     the other.
 
     PyTorch leaves small convolutions of one sample to its own routine (``slow_conv3d``), which takes about
@@ -49,7 +49,7 @@ class HalvedConv3d(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         few = len(input) == 1 and input.shape[2] > 2 and input.shape[:4].numel() <= _OWN_ROUTINE
-        if few and torch.is_grad_enabled() and is_plain_channels_last(input):
+        if few and is_plain_channels_last(input):
             return self._of_halves(input)
         return super().forward(input)
 
