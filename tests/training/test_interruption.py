@@ -129,9 +129,7 @@ def test_a_second_training_is_told_who_holds_the_folder(
     config = write_config(tmp_path / "quick.yaml", quick_experiment(tiny_cohort))
     run = RunFolder(tmp_path / "run")
     with run.lock():
-        started = time.monotonic()
         warm.start("train", config, "-o", run.path, "--resume")
         code, told = warm.wait()
     assert code == 4, told
     assert f"error E707: {run.path}: in use by process {os.getpid()} on " in told
-    assert time.monotonic() - started < 20
