@@ -57,8 +57,13 @@ def swap_classes(label: UInt8[Tensor, "*shape"], pairs: Sequence[tuple[int, int]
     """``label`` with the two classes of each pair exchanged."""
     if not pairs:
         return label
+    values = bytearray(label.numpy().tobytes().translate(swap_table(pairs).tobytes()))
+    return torch.frombuffer(values, dtype=torch.uint8).reshape(label.shape)
+
+
+def swap_table(pairs: Sequence[tuple[int, int]]) -> UInt8[np.ndarray, "256"]:
+    """Which class takes the place of each."""
     table = np.arange(256, dtype=np.uint8)
     for left, right in pairs:
         table[left], table[right] = right, left
-    values = bytearray(label.numpy().tobytes().translate(table.tobytes()))
-    return torch.frombuffer(values, dtype=torch.uint8).reshape(label.shape)
+    return table

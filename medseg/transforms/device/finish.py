@@ -12,7 +12,7 @@ from medseg.transforms.augmentation import Augment
 from medseg.transforms.device.intensity import CHANGES
 from medseg.transforms.device.left import Left, Step
 from medseg.transforms.device.warp import batch_coordinates, sample_images, sample_labels
-from medseg.transforms.flip import Flip
+from medseg.transforms.flip import Flip, swap_table
 from medseg.transforms.spatial import FusedSpatial
 
 
@@ -92,7 +92,4 @@ def _on_rows(batch: Tensor, rows: Int64[np.ndarray, " b"], change: Callable[[Ten
 
 def _with_classes_swapped(label: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     """``label`` with the two classes of each pair exchanged."""
-    table = np.arange(256, dtype=np.uint8)
-    for left, right in pairs:
-        table[left], table[right] = right, left
-    return torch.from_numpy(table).to(label.device)[label.to(torch.int64)]
+    return torch.from_numpy(swap_table(pairs)).to(label.device)[label.to(torch.int64)]
