@@ -10,6 +10,7 @@ from medseg.config import parse_experiment
 from medseg.config.inference import PostprocessingConfig
 from medseg.config.load import read_yaml
 from medseg.errors import Code, ConfigError, ModelFileError, UsageError
+from medseg.inference.review import ReviewRule, merged_rule
 from medseg.modelfile import MAX_MEMBERS, ModelFile, load_network, member_prefix
 
 _SHARED = ("labels", "left_right_pairs", "preprocessing", "model", "inference")
@@ -36,7 +37,8 @@ def merge_models(
 ) -> ModelFile:
     """One model of the networks of all ``models``, under the configuration of the first and its own ``name``.
 
-    ``postprocessing`` takes the place of the first one's.
+    ``postprocessing`` takes the place of the first one's. Where every model tells which masks to look at, the
+    ensemble does (:func:`medseg.inference.review.merged_rule`).
 
     Raises:
         UsageError: less than two networks, or too many.
@@ -67,11 +69,23 @@ def merge_models(
     }
     provenance = {"ensemble_of": [model.provenance for model in models]}
     merged = ModelFile(
-        parse_experiment(told, "its configuration"), first.fitted, provenance, weights, len(members)
+        parse_experiment(told, "its configuration"),
+        first.fitted,
+        provenance,
+        weights,
+        len(members),
+        review=_review(models),
     )
     for member in range(merged.members):
         load_network(merged, member)
     return merged
+
+
+def _review(models: Sequence[ModelFile]) -> dict[str, Any]:
+    """Nothing if a model has no rule: what one network expects says little of the others' masks."""
+    if not all(model.review for model in models):
+        return {}
+    return merged_rule([ReviewRule.from_json(model.review) for model in models]).to_json()
 
 
 def _weights(model: ModelFile, member: int) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Which masks somebody should look at, and why: a rule that a model learned on its validation patients."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -93,7 +93,8 @@ def review(rule: ReviewRule, expected_dice: Mapping[str, float], volumes_ml: Map
         if volume <= 0:
             if usual is not None and usual.share >= EXPECTED:
                 told[name] = 0.0
-                reasons.append(f"{name}: not found; {usual.share:.0%} of the training patients have it")
+                had = f"{usual.share:.0%} of the training patients in whom it was looked for have it"
+                reasons.append(f"{name}: not found; {had}")
             continue
         told[name] = dice
         if usual is not None:
@@ -104,6 +105,42 @@ def review(rule: ReviewRule, expected_dice: Mapping[str, float], volumes_ml: Map
     if rule.threshold is not None and mean < rule.threshold:
         reasons.insert(0, f"expected Dice {mean:.2f}, below {rule.threshold:.2f}")
     return Review(1 - mean, told, tuple(reasons))
+
+
+def merged_rule(rules: Sequence[ReviewRule]) -> ReviewRule:
+    """The rule of networks whose scores are averaged, each with a rule of its own.
+
+    Temperatures and usual volumes are geometric means, weighted by validation patients, and so is the
+    threshold (arithmetic), if each has one. Each was learned on patients that its network had not seen; no
+    patient is left for the average itself. Averaged probabilities are the less sure ones, so that the
+    expected Dice errs to the low side.
+    """
+    weights = [_cases(rule) for rule in rules]
+    thresholds = [rule.threshold for rule in rules if rule.threshold is not None]
+    shared = [name for name in rules[0].volumes if all(name in rule.volumes for rule in rules)]
+    return ReviewRule(
+        math.exp(_mean([math.log(rule.temperature) for rule in rules], weights)),
+        _mean(thresholds, weights) if len(thresholds) == len(rules) else None,
+        {name: _merged_volume([rule.volumes[name] for rule in rules], weights) for name in shared},
+        {"cases": sum(weights), "of_members": [dict(rule.measured) for rule in rules]},
+    )
+
+
+def _cases(rule: ReviewRule) -> int:
+    told = rule.measured.get("cases")
+    return told if isinstance(told, int) and told > 0 else 1
+
+
+def _merged_volume(volumes: Sequence[UsualVolume], weights: Sequence[int]) -> UsualVolume:
+    return UsualVolume(
+        math.exp(_mean([math.log(each.median_ml) for each in volumes], weights)),
+        _mean([each.spread for each in volumes], weights),
+        _mean([each.share for each in volumes], weights),
+    )
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
 
 
 def _numbers(told: Mapping[str, Any]) -> dict[str, float]:

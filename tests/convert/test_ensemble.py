@@ -1,6 +1,7 @@
 """Several model files as one: ``medseg convert ensemble``."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from medseg.cli.app import app
 from medseg.convert import merge_models, read_postprocessing
 from medseg.errors import Code, ConfigError, ModelFileError, UsageError
 from medseg.inference import Segmenter
+from medseg.inference.review import ReviewRule, UsualVolume
 from medseg.modelfile import ModelFile, load_model
 from medseg.volume import Geometry, Volume
 from support.oracle import write_oracle
@@ -43,6 +45,18 @@ def test_a_model_with_itself_is_itself(tmp_path: Path) -> None:
     assert merged.members == 3
     alone, together = (Segmenter.from_model(m, device="cpu", precision="fp32") for m in (model, merged))
     np.testing.assert_array_equal(together(scan()).array, alone(scan()).array)
+
+
+def test_it_tells_which_masks_to_look_at_if_every_member_does(tmp_path: Path) -> None:
+    silent = oracle(tmp_path, "a")
+    rules = [ReviewRule(t, 0.8, {"one": UsualVolume(v, 0.2, 1.0)}) for t, v in ((1.0, 10.0), (4.0, 40.0))]
+    telling = [replace(silent, review=rule.to_json()) for rule in rules]
+    assert not merge_models([telling[0], silent], "both").review
+    merged = Segmenter.from_model(merge_models(telling, "both"), device="cpu")
+    assert merged.rule is not None
+    assert merged.rule.temperature == pytest.approx(2.0)
+    assert merged.rule.volumes["one"].median_ml == pytest.approx(20.0)
+    assert merged.segment([scan()]).expected_dice is not None
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

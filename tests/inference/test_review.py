@@ -9,7 +9,7 @@ from tests.support.oracle import write_oracle
 
 from medseg.batch.model import BatchModel
 from medseg.errors import ModelFileError
-from medseg.inference.review import ReviewRule, UsualVolume, review, review_of
+from medseg.inference.review import ReviewRule, UsualVolume, merged_rule, review, review_of
 from medseg.modelfile import load_model, save_model
 
 RULE = ReviewRule(
@@ -38,7 +38,9 @@ def test_low_expectation_is_the_first_reason() -> None:
 def test_a_structure_that_all_have_must_be_found() -> None:
     found = review(RULE, {"liver": 0.0, "cyst": 0.9}, {"liver": 0, "cyst": 12})
     assert found.expected_dice == {"liver": 0.0, "cyst": 0.9}
-    assert "liver: not found; 100% of the training patients have it" in found.reasons
+    assert (
+        "liver: not found; 100% of the training patients in whom it was looked for have it" in found.reasons
+    )
 
 
 def test_a_structure_that_few_have_may_be_missing() -> None:
@@ -51,6 +53,28 @@ def test_without_a_threshold_volumes_still_count() -> None:
     rule = ReviewRule(1.0, None, RULE.volumes)
     assert not review(rule, {"liver": 0.2}, {"liver": 1500}).flagged
     assert review(rule, {"liver": 0.99}, {"liver": 15000}).flagged
+
+
+def test_a_merged_rule_weighs_by_validation_patients() -> None:
+    other = ReviewRule(2.6, 0.6, {"liver": UsualVolume(3000, 0.4, 0.5)}, {"cases": 4})
+    merged = merged_rule([RULE, other])
+    assert merged.temperature == pytest.approx(1.3**0.75 * 2.6**0.25)
+    assert merged.threshold == pytest.approx(0.75)
+    assert list(merged.volumes) == ["liver"]
+    assert merged.volumes["liver"].median_ml == pytest.approx(1500**0.75 * 3000**0.25)
+    assert (merged.volumes["liver"].spread, merged.volumes["liver"].share) == pytest.approx((0.25, 0.875))
+    assert merged.measured["cases"] == 16
+    assert ReviewRule.from_json(json.loads(json.dumps(merged.to_json()))) == merged
+
+
+def test_a_merged_rule_of_one_is_itself() -> None:
+    merged = merged_rule([RULE])
+    assert (merged.threshold, merged.temperature) == pytest.approx((RULE.threshold, RULE.temperature))
+    assert merged.volumes["liver"].range_ml == pytest.approx(RULE.volumes["liver"].range_ml)
+
+
+def test_a_rule_without_a_threshold_leaves_none() -> None:
+    assert merged_rule([RULE, ReviewRule(1.0, None, {}, {"cases": "many"})]).threshold is None
 
 
 def test_the_model_file_keeps_the_rule(tmp_path: Path) -> None:
