@@ -51,12 +51,12 @@ class Calibration:
         self._loss = torch.zeros(len(TEMPERATURES), dtype=torch.float64)
         self._bins = torch.zeros(len(TEMPERATURES), 3, BINS, dtype=torch.float64)
 
-    def add(self, index: int, q: Float32[Tensor, "n L"], truth: Int64[Tensor, " n"]) -> None:
+    def add(self, index: int, q: Float32[Tensor, "L n"], truth: Int64[Tensor, " n"]) -> None:
         """Probabilities at temperature ``index``."""
-        top, best = q.max(-1)
-        self._loss[index] -= q.gather(1, truth[:, None]).clamp_min(1e-12).log().sum(dtype=torch.float64)
+        top, drawn = q.amax(0), q.gather(0, truth[None])[0]
+        self._loss[index] -= drawn.clamp_min(1e-12).log().sum(dtype=torch.float64)
         place = (top * BINS).long().clamp_(0, BINS - 1)
-        values = torch.stack([torch.ones_like(top), top, (best == truth).float()]).double()
+        values = torch.stack([torch.ones_like(top), top, (drawn == top).float()]).double()
         self._bins[index].index_add_(1, place, values)
 
     @property
@@ -210,26 +210,27 @@ class _Sums:
         self._known = known
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, z: Float32[Tensor, "n L"], truth: Int64[Tensor, " n"]) -> None:
+    def add(self, z: Float32[Tensor, "L n"], truth: Int64[Tensor, " n"]) -> None:
         """Logits and drawn classes of voxels."""
         self._waiting.append((z, truth))
-        if sum(len(some) for some, _ in self._waiting) > _TOGETHER:
+        if sum(len(some) for _, some in self._waiting) > _TOGETHER:
             self.flush()
 
     def flush(self) -> None:
         """Let all that was added count."""
         if not self._waiting:
             return
-        z, truth = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        logits, drawn = zip(*self._waiting, strict=True)
         self._waiting = []
-        self._calibration.voxels += len(z)
-        best = z.argmax(-1)
+        z, truth = torch.cat(logits, 1), torch.cat(drawn)
+        self._calibration.voxels += len(truth)
+        best = z.argmax(0)
         for index, temperature in enumerate(TEMPERATURES):
-            q = torch.softmax(z / temperature, -1)
+            q = torch.softmax(z / temperature, 0)
             self.promised[index].add(q, best)
             if not bool(self._known.all()):
-                q[:, 0] += q[:, ~self._known].sum(-1)
-                q[:, ~self._known] = 0
+                q[0] += q[~self._known].sum(0)
+                q[~self._known] = 0
             self._calibration.add(index, q, truth)
 
 

@@ -15,7 +15,7 @@ def test_the_temperature_that_drew_the_truth_is_found(true: float) -> None:
     calibration = Calibration()
     for half in (slice(0, 10_000), slice(10_000, None)):
         for index, temperature in enumerate(TEMPERATURES):
-            calibration.add(index, torch.softmax(z[half] / temperature, -1), truth[half])
+            calibration.add(index, torch.softmax(z[half].T / temperature, 0), truth[half])
     found = calibration.chosen
     assert TEMPERATURES[found] == pytest.approx(true, rel=0.06)
     assert calibration.error(found) < 0.01
@@ -31,7 +31,7 @@ def test_the_error_is_that_of_the_definition() -> None:
     q = rng.dirichlet((1, 1, 1), 500).astype(np.float32)
     truth = rng.integers(0, 3, 500)
     calibration = Calibration()
-    calibration.add(0, torch.from_numpy(q), torch.from_numpy(truth))
+    calibration.add(0, torch.from_numpy(q.T), torch.from_numpy(truth))
     top, right = q.max(1), q.argmax(1) == truth
     expected = 0.0
     for low in np.arange(15) / 15:
