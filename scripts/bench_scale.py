@@ -57,7 +57,7 @@ def write_ct(path: Path, slices: int) -> None:
     write_volume(Volume(array, Geometry(array.shape, np.diag([-0.8, -0.8, 1.0, 1.0]))), path)
 
 
-def write_model(path: Path, classes: int, network: str, spacing_mm: float) -> None:
+def write_model(path: Path, classes: int, network: str, spacing_mm: float, average: str) -> None:
     """A U-Net with random weights that tells ``classes`` structures from the background.
 
     Its time and memory are those of a trained one of the same shape.
@@ -71,6 +71,7 @@ def write_model(path: Path, classes: int, network: str, spacing_mm: float) -> No
             "sampling": {"patch_size": [96, 96, 96]},
             "model": {"kind": "unet", **NETWORKS[network]},
             "training": {"stop": {"epochs": 1}},
+            "inference": {"average": average},
         },
         "scale",
     )
@@ -166,6 +167,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=[5, 25, 104])
     parser.add_argument("--network", choices=NETWORKS, default="small")
     parser.add_argument("--spacing-mm", type=float, default=1.5)
+    parser.add_argument("--average", choices=("probabilities", "logits"), default="probabilities")
     parser.add_argument("--options", default="", help="more options of medseg infer, as in '--engine torch'")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -178,7 +180,7 @@ def main() -> None:
             for classes in args.classes:
                 model = folder / f"{classes}.safetensors"
                 if not model.exists():
-                    write_model(model, classes, args.network, args.spacing_mm)
+                    write_model(model, classes, args.network, args.spacing_mm, args.average)
                 found = run(scan, model, args.options.split())
                 results.append({"slices": slices, "classes": classes, **found})
                 print(describe(results[-1]), flush=True)

@@ -7,13 +7,17 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
+
 from medseg.errors import Code, ModelFileError, UsageError
 from medseg.inference.choice import EngineChoice
 from medseg.inference.engine import Engine, TorchEngine
+from medseg.inference.head import Head, LateHead
 from medseg.inference.openvino_engine import OpenVINOEngine
 from medseg.inference.quantise import Ranges
 from medseg.inference.windows import Size
-from medseg.modelfile import ModelFile, load_network, load_networks, member_weights
+from medseg.modelfile import ModelFile, load_network, member_weights
+from medseg.models import last_head, without_head
 from medseg.modelweights import checksum
 
 logger = logging.getLogger(__name__)
@@ -24,8 +28,10 @@ def build_engines(
 ) -> list[Engine]:
     """One for each network of ``model``, ready for windows of that size.
 
-    An engine that compiles keeps ``again``, which gives the model anew, instead of the model. Where
-    ``choice`` leaves it open, PyTorch runs what OpenVINO cannot, and a warning says so.
+    Where a network tells more classes than it has feature maps before its last layer, that layer waits
+    (:class:`medseg.inference.head.LateHead`). An engine that compiles keeps ``again``, which gives the model
+    anew, instead of the model. Where ``choice`` leaves it open, PyTorch runs what OpenVINO cannot, and a
+    warning says so.
 
     Raises:
         ModelFileError: the engine that was asked for cannot run the network.
@@ -43,7 +49,29 @@ def build_engines(
             logger.warning(
                 "%s; PyTorch runs it instead", error.problems[0].removesuffix("; use --engine torch")
             )
-    return [TorchEngine(network, str(choice.device), choice.precision) for network in load_networks(model)]
+    return [_torch(model, member, choice) for member in range(model.members)]
+
+
+def _torch(model: ModelFile, member: int, choice: EngineChoice) -> Engine:
+    network, late = load_network(model, member), _late_head(model, choice)
+    if late is None:
+        return TorchEngine(network, str(choice.device), choice.precision)
+    name, head = late
+    return LateHead(TorchEngine(without_head(network, name), str(choice.device), choice.precision), head)
+
+
+def _late_head(model: ModelFile, choice: EngineChoice) -> tuple[str, Head] | None:
+    """The last layer and its name, where it should wait.
+
+    In int8 it has its own range, and the scores of several networks cannot be averaged before it.
+    """
+    name = last_head(model.experiment.model, model.weights)
+    if name is None or model.members > 1 or choice.precision == "int8":
+        return None
+    weight, bias = model.weights.get(f"{name}.weight"), model.weights.get(f"{name}.bias")
+    if weight is None or bias is None or weight.shape[0] <= weight.shape[1]:
+        return None
+    return name, Head(weight.flatten(1).float().clone(), bias.float().clone())
 
 
 def ranges_of(model: ModelFile) -> list[Ranges]:
@@ -89,24 +117,29 @@ def _not_ranges(model: ModelFile) -> ModelFileError:
 
 def _openvino(
     model: ModelFile, member: int, choice: EngineChoice, window: Size, again: Callable[[], ModelFile]
-) -> OpenVINOEngine:
-    experiment = model.experiment
+) -> Engine:
+    experiment, late = model.experiment, _late_head(model, choice)
     ranges = ranges_of(model)[member] if choice.precision == "int8" else None
     built_from = {
         "model": experiment.model.model_dump(mode="json"),
         "patch": experiment.sampling.patch_size,
         "in": experiment.channel_count,
-        "out": experiment.class_count,
+        "out": experiment.class_count if late is None else late[0],
     }
     key = hashlib.sha256(
         f"{json.dumps(built_from, sort_keys=True)} {checksum({}, member_weights(model, member))}".encode()
     ).hexdigest()
+
+    def build() -> nn.Module:
+        network = load_network(again(), member)
+        return network if late is None else without_head(network, late[0])
+
     engine = OpenVINOEngine(
-        lambda: load_network(again(), member),
+        build,
         choice.precision,
         ranges=ranges,
         key=key,
         frugal=model.members > 1,
     )
     engine.prepare((experiment.channel_count, *window))
-    return engine
+    return engine if late is None else LateHead(engine, late[1])

@@ -13,6 +13,7 @@ import psutil
 
 from medseg.errors import Code, EnvironmentProblem
 from medseg.inference.engine import Engine
+from medseg.inference.head import LateHead
 from medseg.inference.postprocess import WORKING_BYTES
 from medseg.inference.restore import RESTORED_TOGETHER
 from medseg.inference.sums import TOUCHED_VALUES
@@ -41,6 +42,8 @@ class ScanSize:
     network: Shape
     channels: int
     classes: int
+    maps: int = 0
+    """Feature maps that windows give in the place of ``classes`` scores, where the head can wait."""
     label_bytes: int = 1
     """Of one voxel of the mask."""
     read_bytes: int = 0
@@ -80,9 +83,10 @@ def preparation_bytes(size: ScanSize) -> int:
 
 
 def sums_bytes(size: ScanSize, plan: WindowPlan) -> int:
-    """The sums of all classes, in the planes that a window reaches."""
+    """The sums of all classes (or feature maps), in the planes that a window reaches."""
     axis, inner = _inner(size, plan)
-    return _FLOAT * plan.size[axis] * (int(np.prod(inner)) // inner[axis]) * size.classes
+    summed = size.maps if size.maps and plan.average_logits else size.classes
+    return _FLOAT * plan.size[axis] * (int(np.prod(inner)) // inner[axis]) * summed
 
 
 def ways_for(size: ScanSize, plan: WindowPlan) -> tuple[Way, ...]:
@@ -111,9 +115,11 @@ def prediction_bytes(size: ScanSize, plan: WindowPlan, engine: Engine, way: Way)
         held += min(touched, sums_bytes(size, plan)) if way.sums_on_disk else sums_bytes(size, plan)
         held += _FLOAT * across * (plan.size[axis] + 2 * size.classes)
         batch = (plan.batch_size, size.channels, *plan.size)
-        logits = _FLOAT * plan.batch_size * size.classes * window
+        given = size.maps or size.classes
+        logits = _FLOAT * plan.batch_size * given * window
         held += _FLOAT * window * (1 + plan.batch_size * size.channels)
-        working = max(engine.working_bytes(batch), logits + logits // size.classes * 2)
+        computing = engine.inner if size.maps and isinstance(engine, LateHead) else engine
+        working = max(computing.working_bytes(batch), logits + logits // given * 2)
         if plan.mirror:
             working = max(working + logits, 3 * logits)
     if way.image_on_disk:

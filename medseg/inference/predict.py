@@ -7,7 +7,7 @@ from medseg.inference.confidence import ConfidenceMeter
 from medseg.inference.engine import Engine
 from medseg.inference.profile import note_scan, stage
 from medseg.inference.restore import LabelRestorer
-from medseg.inference.sliding import Progress, stream_scores
+from medseg.inference.sliding import Progress, later_head, stream_scores
 from medseg.inference.windows import WindowPlan
 from medseg.inference.workspace import Workspace
 from medseg.transforms import Prepared
@@ -32,7 +32,10 @@ def predict_classes(
     """
     place = workspace or Workspace()
     axis = stream_axis(prepared)
-    restorer = LabelRestorer(native, prepared.geometry, axis, nested=plan.nested, nearest_axis=nearest_axis)
+    head = later_head(engine, plan)
+    restorer = LabelRestorer(
+        native, prepared.geometry, axis, nested=plan.nested, nearest_axis=nearest_axis, head=head
+    )
 
     def after_window(done: int, total: int) -> None:
         place.release()
@@ -54,7 +57,7 @@ def predict_classes(
             restorer.add(plane)
         if meter is not None:
             with stage("judging"):
-                meter.add(plane.scores)
+                meter.add(plane.scores if head is None else head(plane.scores))
     note_scan(int(np.prod(native.shape)))
     return restorer.finish()
 

@@ -15,6 +15,7 @@ from jaxtyping import Float32, Int16, Int64, UInt8
 from torch import Tensor
 
 from medseg.errors import Code, GridMismatchError
+from medseg.inference.head import Head
 from medseg.inference.sums import ScorePlane
 from medseg.transforms import axis_maps
 from medseg.volume import Geometry
@@ -43,7 +44,8 @@ class LabelRestorer:
 
     Voxels of the scan outside the network's grid (cropped away) are background. ``nested``: a voxel gets the
     last class that scores above the background, instead of the one that scores most. ``nearest_axis``: the
-    network's axis along which the nearest plane is taken instead of interpolating.
+    network's axis along which the nearest plane is taken instead of interpolating. ``head``: planes are
+    feature maps, which are interpolated in the place of the logits that it gives.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class LabelRestorer:
         *,
         nested: bool = False,
         nearest_axis: int | None = None,
+        head: Head | None = None,
     ) -> None:
         axes = axis_maps(native, network)
         native_of = {axes[native_axis][0]: native_axis for native_axis in range(3)}
@@ -67,7 +70,8 @@ class LabelRestorer:
             for axis in (stream_axis, *(other for other in range(3) if other != stream_axis))
         )
         self._planes = network.shape[stream_axis]
-        self._decide = last_above_background if nested else highest
+        decide = last_above_background if nested else highest
+        self._decide: Decide = decide if head is None else lambda features: decide(head(features))
         # i runs fastest, as in files: the mask is written without being turned
         self._labels = np.zeros(native.shape, dtype=np.uint8, order="F")
         turned = (stream_axis, *(other for other in range(3) if other != stream_axis))

@@ -30,7 +30,7 @@ from medseg.inference.predict import predict_classes, stream_axis, to_values
 from medseg.inference.preparation import Preparation, PreparedScan
 from medseg.inference.profile import note_need, stage
 from medseg.inference.review import ReviewRule
-from medseg.inference.sliding import Progress
+from medseg.inference.sliding import Progress, late_head
 from medseg.inference.vram import require_vram
 from medseg.inference.windows import plan_windows
 from medseg.inference.workspace import WAYS, Way, Workspace
@@ -159,11 +159,13 @@ class Segmenter:
         network = network_shape(native, self.fitted.spacing_mm, keep)
         channels = self.experiment.channel_count
         chosen = self.inference.postprocessing
+        head = late_head(self._engine, self._plan)
         return ScanSize(
             native.shape,
             network,
             channels,
             len(self.labels) + 1,
+            0 if head is None else head.maps,
             self._values.itemsize,
             cleaned=bool(chosen.largest_component or chosen.minimum_volume_ml),
             at_once=not self.preparation.block_by_block,

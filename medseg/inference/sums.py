@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from medseg.inference.head import Head
 from medseg.inference.windows import Size, WindowPlan, blend_weights
 
 TOUCHED_VALUES = 1 << 22
@@ -34,7 +35,7 @@ def nothing() -> None: ...
 
 @dataclass(frozen=True, eq=False)
 class ScorePlane:
-    """The finished class scores of one plane across the stream."""
+    """The finished class scores, or feature maps, of one plane across the stream."""
 
     index: int
     scores: Float32[Tensor, "i j L"]
@@ -59,7 +60,7 @@ class RingSums:
 
     Stored as (plane, class, across, across): planes each in one piece, and nothing has to move when the
     windows go on. Windows are added in their fixed order, so that every voxel's sum is the same bits wherever
-    the array lies.
+    the array lies. With a ``head``, windows are feature maps, and what is summed are its classes' scores.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class RingSums:
         device: torch.device,
         allocate: Allocate = in_memory,
         release: Callable[[], None] = nothing,
+        head: Head | None = None,
     ) -> None:
         self.device = device
+        self._head = head
         self._axis, self._size, self._depth = axis, plan.size, plan.size[axis]
         self._across = tuple(n for other, n in enumerate(shape) if other != axis)
         self._weights = blend_weights(plan.size, plan.blend).to(device)
@@ -91,24 +94,41 @@ class RingSums:
         return True
 
     @torch.inference_mode()
-    def add(self, start: Size, values: Float[Tensor, "L I J K"], *, softmax: bool = False) -> None:
+    def add(self, start: Size, values: Float[Tensor, "N I J K"], *, softmax: bool = False) -> None:
         """Add a window's scores, or the ``softmax`` of its logits, part by part: no copy of it is made."""
+        summed = len(values) if self._head is None else self._head.classes
         if self._sums is None:
             with torch.inference_mode(mode=False):  # it outlives this call, and is changed outside it
-                self._sums = self._allocate((self._depth, len(values), *self._across), self.device)
-        rows = max(1, CHUNK_VALUES // values[:, 0].numel())
+                self._sums = self._allocate((self._depth, summed, *self._across), self.device)
         touched = 0
-        for at in range(0, self._size[0], rows):
-            part = values[:, at : at + rows].to(self.device, torch.float32)
-            weights = self._weights[at : at + rows].movedim(self._axis, 0)
-            planes = _plane_by_plane(part, self._axis)
-            if softmax:
-                planes = torch.softmax(planes, 1)
-            self._add((start[0] + at, start[1], start[2]), planes * weights[:, None], weights)
-            touched += part.numel()
+        for corner, planes, weights in self._parts(start, values):
+            scores = torch.softmax(planes, 1) if softmax else planes
+            self._add(corner, scores, weights)
+            touched += scores.numel()
             if touched >= TOUCHED_VALUES:
                 self._release()
                 touched = 0
+
+    def _parts(self, start: Size, values: Float[Tensor, "N I J K"]) -> Iterator[tuple[Size, Tensor, Tensor]]:
+        """Corner, scores (n, L, i, j) and weights (n, i, j) of parts of a window."""
+        axis = self._axis
+        if self._head is None:
+            rows = max(1, CHUNK_VALUES // values[:, 0].numel())
+            for at in range(0, self._size[0], rows):
+                part = values[:, at : at + rows].to(self.device, torch.float32)
+                weights = self._weights[at : at + rows].movedim(axis, 0)
+                yield (start[0] + at, start[1], start[2]), _plane_by_plane(part, axis), weights
+            return
+        planes, weights = values.movedim(axis + 1, 0), self._weights.movedim(axis, 0)
+        together = max(1, CHUNK_VALUES // (self._head.classes * weights[0].numel()))
+        for at in range(0, self._depth, together):
+            features = planes[at : at + together].to(self.device, torch.float32).contiguous()
+            corner = (
+                start[0] + at * (axis == 0),
+                start[1] + at * (axis == 1),
+                start[2] + at * (axis == 2),
+            )
+            yield corner, self._head.of_planes(features), weights[at : at + together]
 
     def _add(
         self, start: Size, scores: Float32[Tensor, "n L i j"], weights: Float32[Tensor, "n i j"]
@@ -124,7 +144,7 @@ class RingSums:
             (slice(turn, min(turn + len(scores), self._depth)), slice(0, until)),
             (slice(0, max(0, len(scores) - until)), slice(until, None)),
         ):
-            self._sums[slots, :, first, second] += scores[part]
+            self._sums[slots, :, first, second].addcmul_(scores[part], weights[part, None])
             self._norm[slots, first, second] += weights[part]
 
     @torch.inference_mode()

@@ -84,6 +84,20 @@ def encoder_names(config: ModelConfig, names: Iterable[str]) -> set[str]:
     return {name for name in names if name.removeprefix("network.").startswith(parts)}
 
 
+def last_head(config: ModelConfig, names: Iterable[str]) -> str | None:
+    """The module that makes the logits, a 1x1x1 convolution; None where a network ends in another way."""
+    if not isinstance(config, UNetConfig | VNetConfig):
+        return None
+    found = {name.rpartition(".")[0] for name in names if name.removeprefix("network.").startswith("heads.")}
+    return max(found, key=lambda name: int(name.rpartition(".")[2]), default=None)
+
+
+def without_head(network: nn.Module, head: str) -> nn.Module:
+    """``network``, from now on giving the feature maps that the module ``head`` took."""
+    network.set_submodule(head, nn.Identity())
+    return network
+
+
 def _build(config: ModelConfig, inputs: int, classes: int, size: tuple[int, ...], axes: str) -> nn.Module:
     match config:
         case UNetConfig():

@@ -17,6 +17,7 @@ from medseg.errors import Code, EnvironmentProblem, MedsegError, ModelFileError,
 from medseg.inference import Segmenter, TorchEngine, choice, engines
 from medseg.inference.choice import choose_engine
 from medseg.inference.engines import build_engines
+from medseg.inference.head import LateHead
 from medseg.inference.openvino_cache import compiled_path, read_compiled, write_compiled
 from medseg.inference.openvino_engine import OpenVINOEngine
 from medseg.modelfile import ModelFile, load_model
@@ -86,10 +87,10 @@ class Bessel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = nn.Conv3d(1, 4, 1)
+        self.heads = nn.ModuleList([nn.Conv3d(1, 4, 1)])
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(torch.special.i0e(x))
+        logits: Tensor = self.heads[-1](torch.special.i0e(x))
         return logits
 
 
@@ -99,7 +100,7 @@ def test_what_openvino_cannot_run_pytorch_does(
     monkeypatch.setattr(engines, "load_network", lambda _model, _member: Bessel().eval())
     with caplog.at_level(logging.WARNING):  # which OpenVINO's converter would raise to errors
         (engine,) = build_engines(oracle, choose_engine("auto", "cpu", "fp32"), (8, 8, 8))
-    assert isinstance(engine, TorchEngine)
+    assert isinstance(engine, LateHead) and isinstance(engine.inner, TorchEngine)
     assert "PyTorch runs it instead" in caplog.text
     with pytest.raises(ModelFileError, match="use --engine torch") as caught:
         build_engines(oracle, choose_engine("openvino", "cpu", "fp32"), (8, 8, 8))
@@ -248,8 +249,8 @@ def test_engines_that_go_in_any_order_leave_signals_as_they_were(oracle: ModelFi
     def engine() -> OpenVINOEngine:
         made = build_engines(oracle, choose_engine("openvino", "cpu", "fp32"), (16, 16, 16))[0]
         made(torch.zeros(1, 1, 16, 16, 16))
-        assert isinstance(made, OpenVINOEngine)
-        return made
+        assert isinstance(made, LateHead) and isinstance(made.inner, OpenVINOEngine)
+        return made.inner
 
     first = engine()
     expected = signal_stack()
