@@ -58,7 +58,7 @@ class Normalise:
 
     def _normalise(self, channel: Tensor, intensity: Intensity, index: int, outline: Tensor | None) -> None:
         subject = f"channel {index}"
-        if not math.isfinite(float(channel.sum(dtype=torch.float64))):
+        if not math.isfinite(channel.numpy().sum(dtype=np.float64)):  # PyTorch's makes a copy in float64
             raise VolumeError(
                 Code.NONFINITE,
                 f"{subject} holds values that are not finite (NaN or infinite): repair the scan",
