@@ -31,7 +31,7 @@ def write_tables(result: BatchResult, structures: Sequence[str], folder: Path) -
 
 def remove_tables(folder: Path) -> None:
     """Old tables beside new masks would mislead whoever finds them after a kill."""
-    for name in ("summary.csv", "failures.json"):
+    for name in ("summary.csv", "failures.json", "report.html"):
         (folder / name).unlink(missing_ok=True)
 
 

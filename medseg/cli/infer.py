@@ -108,9 +108,9 @@ def infer(  # noqa: PLR0917 - an option each
 ) -> int:
     """Segment scans; each mask lies on its scan's own grid.
 
-    A folder of patients gives a folder of masks, summary.csv with each structure's volume, manifest.json with
-    the hashes of all that went in and came out, and failures.json for patients that failed (exit code 3; the
-    others are done).
+    A folder of patients gives a folder of masks, report.html (failures, masks to look at, volumes),
+    summary.csv with each structure's volume, manifest.json with the hashes of all that went in and came out,
+    and failures.json for patients that failed (exit code 3; the others are done).
 
     Whatever stops it (Ctrl-C, a full disk, a power cut), the same command goes on: patients that are done are
     kept; those that are missing, failed, or whose scan, model or settings changed are computed, and it is
@@ -175,7 +175,9 @@ def _many(
 ) -> int:
     from medseg.batch import infer_patients
     from medseg.cli.batch_display import BatchDisplay, print_results
+    from medseg.cli.batch_report import write_folder_report
     from medseg.cli.display import Bars
+    from medseg.cli.printing import say
     from medseg.errors import EnvironmentProblem
 
     with Bars() as bars:
@@ -188,6 +190,8 @@ def _many(
     print_results(result, json, options.profile)
     if result.stopped_by is not None:
         return 128 + result.stopped_by
+    if result.done or result.failed:
+        say(f"report: {write_folder_report(folder)}")
     return 3 if result.failed else 0
 
 

@@ -26,9 +26,9 @@ def merge(
     that are there twice, and shards that are not finished are refused.
     """
     from medseg.batch.merge import merge_shards, read_shard, write_merged
+    from medseg.cli.batch_report import write_shards_report
     from medseg.cli.printing import print_json, say
     from medseg.files import write_json_atomically
-    from medseg.report.batch_page import BatchPage, write_batch_page
 
     merged = merge_shards([read_shard(folder) for folder in shards])
     write_merged(merged, out)
@@ -40,13 +40,7 @@ def merge(
         "volumes": merged.volumes(),
     }
     write_json_atomically(out / "merged.json", told)
-    page = BatchPage(
-        f"{len(merged.rows)} patients of {len(shards)} shards",
-        merged.rows,
-        merged.volumes(),
-        {**merged.origin, "shards": told["shards"]},
-    )
-    write_batch_page(out / "report.html", page)
+    report = write_shards_report(merged, shards, out)
     if json:
         print_json(told)
     else:
@@ -57,5 +51,5 @@ def merge(
                 f"({volume['smallest_ml']:.2f} to {volume['largest_ml']:.2f}; {volume['patients']} patients)"
             )
         say(f"table: {out / 'summary.csv'}")
-        say(f"report: {out / 'report.html'}")
+        say(f"report: {report}")
     return 3 if told["failed"] else 0

@@ -33,7 +33,8 @@ Precision = Annotated[
 Engine = Annotated[
     str,
     typer.Option(
-        help="auto, torch or openvino. auto: OpenVINO on a CPU, which is faster there; else PyTorch."
+        help="auto, torch, torch-compile (minutes at first, for long batches), openvino. auto: OpenVINO on a "
+        "CPU, which is faster there; else PyTorch."
     ),
 ]
 

@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 import torch
 
-from medseg.errors import Code, UsageError
-from medseg.inference.device import choose_device, choose_precision, describe_device
+from medseg.errors import Code, EnvironmentProblem, UsageError
+from medseg.inference.device import choose_device, choose_precision, describe_device, missing_compiler
 from medseg.inference.openvino_graph import load_openvino, openvino_core, openvino_installed
 
-ENGINES = ("auto", "torch", "openvino")
+ENGINES = ("auto", "torch", "torch-compile", "openvino")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
 
@@ -17,7 +17,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 class EngineChoice:
     """What was chosen. ``asked``: the engine was named, and no other may take its place."""
 
-    engine: Literal["torch", "openvino"]
+    engine: Literal["torch", "torch-compile", "openvino"]
     device: torch.device
     precision: Literal["fp32", "bf16", "fp16", "int8"]
     asked: bool = False
@@ -48,18 +48,32 @@ def choose_engine(engine: str = "auto", device: str = "auto", precision: str = "
         raise UsageError(
             Code.OPTION, f"{what} computes on the CPU, not on {place.type}: use --device cpu, or leave it out"
         )
-    if place.type != "cpu" or engine == "torch":
+    if place.type != "cpu" or engine.startswith("torch"):
         if precision == "int8":
             raise UsageError(
                 Code.OPTION, "--precision int8 needs OpenVINO: use --engine openvino, or another precision"
             )
-        return EngineChoice("torch", place, choose_precision(precision, place), engine == "torch")
+        chosen = choose_precision(precision, place)
+        if engine == "torch-compile":
+            _require_compiler(place)
+            return EngineChoice("torch-compile", place, chosen, asked=True)
+        return EngineChoice("torch", place, chosen, engine == "torch")
     if not openvino_installed():
         if engine == "auto" and precision != "int8":
             note = "OpenVINO is not installed: PyTorch is used, which is slower"
             return EngineChoice("torch", place, choose_precision(precision, place), note=note)
         load_openvino()  # says so
     return _openvino(place, precision, asked=engine == "openvino" or precision == "int8")
+
+
+def _require_compiler(place: torch.device) -> None:
+    missing = missing_compiler(place)
+    if missing:
+        raise EnvironmentProblem(
+            Code.DEVICE,
+            f"--engine torch-compile: {missing} was not found on this machine; install it, or use "
+            "--engine torch",
+        )
 
 
 def _openvino(place: torch.device, precision: str, *, asked: bool) -> EngineChoice:

@@ -1,5 +1,8 @@
 """Which device computes, and in which precision."""
 
+import importlib.util
+import os
+import shutil
 from typing import Literal
 
 import torch
@@ -47,3 +50,12 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu ({torch.get_num_threads()} threads)"
     return device.type
+
+
+def missing_compiler(device: torch.device) -> str:
+    """What torch.compile would miss on this machine; empty when it has all."""
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "cl") if name):
+        return "a C++ compiler"
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        return "triton"
+    return ""

@@ -54,10 +54,11 @@ def build_engines(
 
 def _torch(model: ModelFile, member: int, choice: EngineChoice) -> Engine:
     network, late = load_network(model, member), _late_head(model, choice)
-    if late is None:
-        return TorchEngine(network, str(choice.device), choice.precision)
-    name, head = late
-    return LateHead(TorchEngine(without_head(network, name), str(choice.device), choice.precision), head)
+    if late is not None:
+        network = without_head(network, late[0])
+    compiled = choice.engine == "torch-compile"
+    engine = TorchEngine(network, str(choice.device), choice.precision, compiled=compiled)
+    return engine if late is None else LateHead(engine, late[1])
 
 
 def _late_head(model: ModelFile, choice: EngineChoice) -> tuple[str, Head] | None:

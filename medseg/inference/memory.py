@@ -107,7 +107,7 @@ def prediction_bytes(size: ScanSize, plan: WindowPlan, engine: Engine, way: Way)
     finishing = (
         across * (16 + _FLOAT * size.classes)
         + slice_voxels * 32
-        + RESTORED_TOGETHER * (160 + _FLOAT * size.classes)
+        + RESTORED_TOGETHER * (160 + 3 * _FLOAT * size.classes)
     )
     working = 0
     if engine.device.type == "cpu":

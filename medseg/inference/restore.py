@@ -6,7 +6,7 @@ them, too (their weights are not negative); only the other voxels need the score
 hardly grows with the classes, and the labels are those of interpolating everything.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from medseg.transforms import axis_maps
 from medseg.volume import Geometry
 
 _UNSURE = -1
-RESTORED_TOGETHER = 1 << 16
+RESTORED_TOGETHER = 1 << 15
 """Voxels whose scores are interpolated together."""
 
 
@@ -86,13 +86,17 @@ class LabelRestorer:
         if plane.index != expected:
             raise GridMismatchError(Code.CALL, f"plane {plane.index} is given, {expected} was expected")
         above = _Labelled(plane, self._decide(plane.scores))
-        between: _Between | None = None
+        between: list[int] = []
+        on: list[int] = []
         while self._waiting and int(self._stream.high[self._waiting[-1]]) <= plane.index:
             index = self._waiting.pop()
-            below = above if int(self._stream.low[index]) == plane.index else self._below
-            if between is None or between.below is not below:
-                between = _Between.of(below or above, above, self._rows, self._columns, self._decide)
-            self._put(self._stream.first + index, between.labels(float(self._stream.share[index])))
+            (on if int(self._stream.low[index]) == plane.index else between).append(index)
+        for below, indices in ((self._below or above, between), (above, on)):
+            if indices:
+                found = _Between.of(below, above, self._rows, self._columns, self._decide)
+                shares = self._stream.share[indices].tolist()
+                for index, labels in zip(indices, found.labels(shares), strict=True):
+                    self._put(self._stream.first + index, labels)
         self._below = above
 
     def finish(self) -> UInt8[np.ndarray, "I J K"]:
@@ -170,34 +174,39 @@ class _Between:
         agreed = _agreed(agreed.index_select(0, rows.low), agreed.index_select(0, rows.high))
         return cls(below, above, agreed, (agreed == _UNSURE).nonzero(), rows, columns, decide)
 
-    def labels(self, share: float) -> UInt8[Tensor, "m n"]:
-        """Labels of the slice at ``share`` of the way from ``below`` to ``above``."""
-        labels = self.agreed.to(torch.uint8)
+    def labels(self, shares: Sequence[float]) -> list[UInt8[Tensor, "m n"]]:
+        """Labels of the slices at ``shares`` of the way from ``below`` to ``above``."""
+        slices = [self.agreed.to(torch.uint8) for _ in shares]
         for some in torch.split(self.places, RESTORED_TOGETHER):
             r, c = some.unbind(1)
-            labels[r, c] = self._winner(r, c, share)
-        return labels
+            for labels, best in zip(slices, self._winners(r, c, shares), strict=True):
+                labels[r, c] = best
+        return slices
 
-    def _winner(self, r: Int64[Tensor, " u"], c: Int64[Tensor, " u"], share: float) -> UInt8[Tensor, " u"]:
-        """The best class at rows ``r`` and columns ``c`` of the slice, all scores interpolated."""
+    def _winners(
+        self, r: Int64[Tensor, " u"], c: Int64[Tensor, " u"], shares: Sequence[float]
+    ) -> Iterator[UInt8[Tensor, " u"]]:
+        """The best class at rows ``r`` and columns ``c`` of each slice, all scores interpolated: within both
+        planes once, and between them for each slice."""
         down, across = self.rows.share[r], self.columns.share[c]
         width = self.above.best.shape[1]
         rows = [self.rows.low[r] * width, self.rows.high[r] * width]
         columns = [self.columns.low[c], self.columns.high[c]]
         corners = torch.stack([i + j for i in rows for j in columns], 1)
-        shares = torch.stack([i * j for i in (1 - down, down) for j in (1 - across, across)], 1)
-        scores = _weighed(self.above.plane, corners, shares * share if share else shares)
-        if share:
-            scores += _weighed(self.below.plane, corners, shares * (1 - share))
-        return self.decide(scores).to(torch.uint8)
+        weights = torch.stack([i * j for i in (1 - down, down) for j in (1 - across, across)], 1)
+        above = _weighed(self.above.plane, corners, weights)
+        below = above if self.below is self.above else _weighed(self.below.plane, corners, weights)
+        for share in shares:
+            scores = above if below is above else torch.lerp(below, above, share)
+            yield self.decide(scores).to(torch.uint8)
 
 
 def _weighed(
-    plane: ScorePlane, corners: Int64[Tensor, "u 4"], shares: Float32[Tensor, "u 4"]
+    plane: ScorePlane, corners: Int64[Tensor, "u 4"], weights: Float32[Tensor, "u 4"]
 ) -> Float32[Tensor, "u L"]:
-    """Sums of the scores at ``corners`` (rows times width, and columns), each times its share."""
+    """Sums of the scores at ``corners`` (rows times width, and columns), each times its weight."""
     table = plane.scores.flatten(0, 1).to(corners.device)
-    return torch.nn.functional.embedding_bag(corners, table, per_sample_weights=shares, mode="sum")
+    return torch.nn.functional.embedding_bag(corners, table, per_sample_weights=weights, mode="sum")
 
 
 def _agreed(a: Int16[Tensor, "*shape"], b: Int16[Tensor, "*shape"]) -> Int16[Tensor, "*shape"]:

@@ -34,7 +34,7 @@ class BatchPage:
 
 
 def write_batch_page(path: Path, batch: BatchPage) -> Path:
-    """Write the page; names are escaped, and it needs no other file.
+    """Write the page, unless it is there as it would be; names are escaped, and it needs no other file.
 
     Raises:
         EnvironmentProblem: the disk is full.
@@ -68,9 +68,9 @@ def write_batch_page(path: Path, batch: BatchPage) -> Path:
         "measured": [(name, name + _ML) for name in structures],
         "origin": origin_rows(batch.origin),
     }
-    write_text_atomically(
-        path, render_page(len(structures), context, template="batch.html.j2", scripts=TABLES)
-    )
+    text = render_page(len(structures), context, template="batch.html.j2", scripts=TABLES)
+    if not path.is_file() or path.read_text("utf-8", errors="replace") != text:
+        write_text_atomically(path, text)
     return path
 
 

@@ -1,13 +1,12 @@
 """torch.compile, where it is asked for or pays, and can be had."""
 
-import importlib.util
 import logging
-import os
-import shutil
 from typing import Literal, cast
 
 import torch
 from torch import nn
+
+from medseg.inference.device import missing_compiler
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +23,3 @@ def compiled_where_it_pays(
             log.warning("training.compile: %s was not found; the network is trained as it is", missing)
         return network
     return cast(nn.Module, torch.compile(network))
-
-
-def missing_compiler(device: torch.device) -> str:
-    """What torch.compile would miss on this machine; empty when it has all."""
-    if not any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "cl") if name):
-        return "a C++ compiler"
-    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        return "triton"
-    return ""

@@ -118,6 +118,13 @@ def test_infer_a_folder_with_broken_patients_finishes_the_others(
         rows = {row["patient"]: row for row in csv.DictReader(file)}
     assert [rows[f"p{n}"]["status"] for n in range(6)] == ["done", "failed", "done", "done", "failed", "done"]
     assert float(rows["p0"]["bright_ml"]) > 0
+    page = tmp_path / "masks" / "report.html"
+    assert f"report: {page}" in done.stderr
+    told = page.read_text(encoding="utf-8")
+    assert "6 patients" in told and "E406" in told and ">shard<" not in told
+    written = page.stat().st_mtime_ns
+    workplace.medseg("infer", patients, "-o", tmp_path / "masks")
+    assert page.stat().st_mtime_ns == written, "nothing changed but two failures that failed again"
 
 
 def test_evaluate_gives_the_report_and_the_same_numbers(workplace: Workplace, tmp_path: Path) -> None:

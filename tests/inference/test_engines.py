@@ -16,6 +16,7 @@ from medseg.config import parse_experiment
 from medseg.errors import Code, EnvironmentProblem, MedsegError, ModelFileError, UsageError
 from medseg.inference import Segmenter, TorchEngine, choice, engines
 from medseg.inference.choice import choose_engine
+from medseg.inference.device import missing_compiler
 from medseg.inference.engines import build_engines
 from medseg.inference.head import LateHead
 from medseg.inference.openvino_cache import compiled_path, read_compiled, write_compiled
@@ -45,6 +46,8 @@ CHOICES = {
     ("torch", "cpu", "bf16"): "torch bf16",
     ("openvino", "auto", "fp32"): "openvino fp32",
     ("torch", "cpu", "int8"): Code.OPTION,
+    ("torch-compile", "cpu", "fp32"): "torch-compile fp32",
+    ("torch-compile", "cpu", "int8"): Code.OPTION,
     ("onnx", "cpu", "fp32"): Code.OPTION,
     ("auto", "cpu", "fp64"): Code.OPTION,
     ("auto", "gpu", "fp32"): Code.OPTION,
@@ -70,6 +73,24 @@ def test_a_precision_that_the_processor_lacks_is_told(monkeypatch: pytest.Monkey
     chosen = choose_engine("auto", "cpu", "bf16")
     assert chosen.precision == "fp32"
     assert chosen.note is not None and "bf16" in chosen.note and "fp32" in chosen.note
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "missing_compiler", lambda _device: "a C++ compiler")
+    with pytest.raises(EnvironmentProblem, match=r"a C\+\+ compiler was not found") as caught:
+        choose_engine("torch-compile", "cpu", "fp32")
+    assert caught.value.code == Code.DEVICE
+
+
+@pytest.mark.nightly  # compiling takes a minute
+@pytest.mark.skipif(bool(missing_compiler(torch.device("cpu"))), reason="no C++ compiler here")
+def test_a_compiled_network_gives_the_same_logits(oracle: ModelFile) -> None:
+    plain, compiled = (
+        build_engines(oracle, choose_engine(name, "cpu", "fp32"), (16, 16, 16))[0]
+        for name in ("torch", "torch-compile")
+    )
+    batch = torch.randn(2, 1, 16, 16, 16)
+    torch.testing.assert_close(compiled(batch), plain(batch), rtol=1e-4, atol=1e-4)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
