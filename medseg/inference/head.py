@@ -22,16 +22,21 @@ class Head:
 
     @torch.inference_mode()
     def __call__(self, features: Float[Tensor, "*shape F"]) -> Float[Tensor, "*shape L"]:
-        weight, bias = self._weight.to(features.device), self._bias.to(features.device)
+        weight, bias = self._on(features.device)
         return torch.nn.functional.linear(features, weight, bias)
 
     @torch.inference_mode()
     def of_planes(self, features: Float32[Tensor, "n F i j"]) -> Float32[Tensor, "n L i j"]:
         """The same with the maps before the places, which stay in this order: nothing is transposed."""
-        weight, bias = self._weight.to(features.device), self._bias.to(features.device)
+        weight, bias = self._on(features.device)
         flat = features.flatten(2)
         found = torch.baddbmm(bias[:, None], weight.expand(len(flat), -1, -1), flat)
         return found.view(len(found), self.classes, *features.shape[2:])
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if self._weight.device != device:
+            self._weight, self._bias = self._weight.to(device), self._bias.to(device)
+        return self._weight, self._bias
 
 
 class LateHead:
