@@ -110,6 +110,16 @@ def write_text_atomically(path: Path, text: str) -> None:
     write_bytes_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
+def write_text_if_other(path: Path, text: str) -> None:
+    """As :func:`write_text_atomically`; a file that would be as it is already is not touched.
+
+    Raises:
+        EnvironmentProblem: as there.
+    """
+    if not path.is_file() or path.read_bytes() != text.encode("utf-8", "backslashreplace"):
+        write_text_atomically(path, text)
+
+
 def write_json_atomically(path: Path, value: Any) -> None:
     """Strict JSON (no NaN), indented, keys in their own order."""
     write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -19,9 +19,12 @@ import torchio as tio
 
 from medseg.config import load_experiment
 from medseg.data import find_cases, split_cases
+from medseg.evaluation import overlap
+from medseg.evaluation.confusion import confusion_matrix, structure_confusion, to_classes
 from medseg.evaluation.ranking import auroc, auroc_interval, worst
 from medseg.inference import Segmenter
 from medseg.inference.review import review_of
+from medseg.inference.volumes import structure_volumes
 from medseg.io import read_label, read_volume
 from medseg.shipped import find_model
 from medseg.volume import Volume
@@ -66,13 +69,13 @@ def degraded(scan: Volume, artefact: str, seed: int) -> Volume:
 def judge(segmenter: Segmenter, scan: Volume, label: Volume) -> tuple[float, float, bool]:
     """Mean Dice, score, and whether somebody should look."""
     found = segmenter.segment([scan])
-    sizes = {name: found.mask.array == value for name, value in segmenter.labels.items()}
-    drawn = {name: label.array == value for name, value in segmenter.labels.items()}
-    dice = [
-        2 * float((sizes[name] & drawn[name]).sum()) / max(1, int(sizes[name].sum() + drawn[name].sum()))
-        for name in sizes
-    ]
-    volumes = {name: float(where.sum()) * scan.geometry.voxel_ml for name, where in sizes.items()}
+    matrix = confusion_matrix(
+        to_classes(label.array, segmenter.labels),
+        to_classes(found.mask.array, segmenter.labels),
+        len(segmenter.labels) + 1,
+    )
+    dice = [overlap.dice(structure_confusion(matrix, c)) or 0.0 for c in range(1, len(matrix))]
+    volumes = structure_volumes(found.mask, segmenter.labels)
     review = review_of(segmenter.rule, found.expected_dice, volumes)
     if review is None:
         raise SystemExit("the model has no review rule")

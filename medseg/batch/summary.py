@@ -9,7 +9,7 @@ from typing import Any
 
 from medseg.batch.results import BatchResult, PatientResult
 from medseg.evaluation.files import inert_text
-from medseg.files import write_json_atomically, write_text_atomically
+from medseg.files import write_json_atomically, write_text_if_other
 
 
 def write_tables(result: BatchResult, structures: Sequence[str], folder: Path) -> None:
@@ -18,10 +18,7 @@ def write_tables(result: BatchResult, structures: Sequence[str], folder: Path) -
     Raises:
         EnvironmentProblem: the disk is full.
     """
-    text = summary_csv(result, structures)
-    summary = folder / "summary.csv"
-    if not summary.is_file() or summary.read_bytes() != text.encode("utf-8", "backslashreplace"):
-        write_text_atomically(summary, text)
+    write_text_if_other(folder / "summary.csv", summary_csv(result, structures))
     failures = folder / "failures.json"
     if result.failed:
         write_json_atomically(failures, [failure_json(patient) for patient in result.failed])

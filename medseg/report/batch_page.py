@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from medseg.files import write_text_atomically
+from medseg.files import write_text_if_other
 from medseg.report.marks import add_dots, shortened
 from medseg.report.origin import origin_rows
 from medseg.report.svg import Drawing, Scale, x_axis
@@ -69,8 +69,7 @@ def write_batch_page(path: Path, batch: BatchPage) -> Path:
         "origin": origin_rows(batch.origin),
     }
     text = render_page(len(structures), context, template="batch.html.j2", scripts=TABLES)
-    if not path.is_file() or path.read_text("utf-8", errors="replace") != text:
-        write_text_atomically(path, text)
+    write_text_if_other(path, text)
     return path
 
 
