@@ -1,4 +1,4 @@
-"""Processes that never outlive the one that started them."""
+"""Processes that never outlive the one that started them, and the cores there are for them."""
 
 import ctypes
 import os
@@ -19,3 +19,8 @@ def end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:  # it ended meanwhile
             os._exit(1)
+
+
+def usable_cores() -> int:
+    """Those that this process may use: a cluster's job has some of its machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,6 +6,8 @@
 # A shard that was killed goes on where it was: medseg keeps the patients whose masks hold.
 from shlex import quote
 
+include: "cores.smk"
+
 MODEL = config["model"]
 COHORT = config["cohort"]
 OUT = config.get("out", "masks")
@@ -32,7 +34,7 @@ rule shard:
         f"{OUT}/shards/{{shard}}/summary.csv",
     params:
         folder=lambda wildcards: f"{OUT}/shards/{wildcards.shard}",
-    threads: max(1, (workflow.cores or 1) // COUNT)
+    threads: max(1, CORES // COUNT)
     resources:
         gpu=1,
     shell:

@@ -8,6 +8,8 @@
 # masks, best weights so far) is no output, so that Snakemake does not remove it and medseg goes on from it.
 from shlex import quote
 
+include: "cores.smk"
+
 CONFIG = config.get("config", "configs/prostate_ct.yaml")
 OUT = config.get("out", "cross_validation")
 FOLDS = range(int(config.get("folds", 5)))
@@ -16,7 +18,7 @@ MEDSEG = config.get("medseg", "medseg")
 SET = config.get("set", [])  # more changes of the configuration, as in set="['training.stop.minutes=20']"
 INFER = config.get("infer", "")  # more options of medseg infer
 AT_ONCE = int(config.get("at_once", 1))  # trainings side by side on a processor, each with its share of the cores
-SHARE = max(1, (workflow.cores or 1) // AT_ONCE)
+SHARE = max(1, CORES // AT_ONCE)
 LIMIT = f"OMP_NUM_THREADS={SHARE} " if AT_ONCE > 1 else ""
 CHANGES = " ".join(
     f"--set {quote(str(change))}"
@@ -73,7 +75,7 @@ rule infer:
     params:
         run=lambda wildcards: f"{OUT}/fold_{wildcards.fold}",
         masks=lambda wildcards: f"{OUT}/masks/fold_{wildcards.fold}",
-    threads: workflow.cores or 1
+    threads: CORES
     resources:
         gpu=1,
     shell:
@@ -86,7 +88,7 @@ rule pooled_report:
         expand(f"{OUT}/masks/fold_{{fold}}/summary.csv", fold=FOLDS),
     output:
         f"{OUT}/out_of_fold/summary.json",
-    threads: workflow.cores or 1
+    threads: CORES
     shell:
         "{MEDSEG} evaluate {OUT:q}/masks --config {OUT:q}/fold_0 --split folds -o {OUT:q}/out_of_fold || [ $? -eq 3 ]"
 
@@ -118,7 +120,7 @@ rule held_out_masks:
         f"{OUT}/ensemble.safetensors",
     output:
         f"{OUT}/held_out/masks/summary.csv",
-    threads: workflow.cores or 1
+    threads: CORES
     resources:
         gpu=1,
     shell:

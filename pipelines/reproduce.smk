@@ -11,6 +11,8 @@ import yaml
 from pathlib import Path
 from shlex import quote
 
+include: "cores.smk"
+
 LIST = config.get("list", "pipelines/experiments.yaml")
 OUT = config.get("out", "experiments")
 ONLY = config.get("only", [])  # names of experiments; empty: all
@@ -45,7 +47,7 @@ rule train:
         config=lambda wildcards: EXPERIMENTS[wildcards.name]["config"],
         changes=changes,
         run=lambda wildcards: f"{OUT}/{wildcards.name}",
-    threads: workflow.cores or 1
+    threads: CORES
     resources:
         gpu=1,
     shell:

@@ -1,6 +1,5 @@
 """Computing patients: workers beside the network, and a second try alone where it may help."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from medseg.batch.zygote import POSSIBLE
 from medseg.errors import Code, EnvironmentProblem, PatientError
 from medseg.inference import Segmenter
 from medseg.inference.workspace import gib
+from medseg.processes import usable_cores
 
 _READING_BYTES_PER_VOXEL = 20
 """What a reading process takes at most: voxels as stored, converted, and resampled."""
@@ -69,9 +69,7 @@ def _workers(asked: int | None) -> int:
         return 0
     if asked is not None:
         return asked
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(2, cores)
+    return min(2, usable_cores())
 
 
 def _sure(jobs: Sequence[Job]) -> list[Job]:

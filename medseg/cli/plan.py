@@ -1,6 +1,5 @@
 """medseg plan"""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,6 +101,7 @@ def _budget(device: str, max_ram: str | None, max_vram: str | None, hours: float
 
     from medseg.inference.device import choose_device, choose_precision
     from medseg.planning import Budget
+    from medseg.processes import usable_cores
 
     chosen = choose_device(device)
     on_gpu = chosen.type == "cuda"
@@ -115,7 +115,7 @@ def _budget(device: str, max_ram: str | None, max_vram: str | None, hours: float
         hours=hours or (GPU_HOURS if on_gpu else CPU_HOURS),
         device="cuda" if on_gpu else "cpu",
         precision=choose_precision("auto", chosen),
-        cores=os.cpu_count() or 1,
+        cores=usable_cores(),
     )
 
 

@@ -84,11 +84,11 @@ def reproduce(
 
 def _set_threads(recorded: "Recorded") -> None:
     """As many as then, where there are so many cores: sums are formed in parts, one a thread."""
-    import os
-
     import torch
 
-    if recorded.threads and recorded.threads <= (os.cpu_count() or 1):
+    from medseg.processes import usable_cores
+
+    if recorded.threads and recorded.threads <= usable_cores():
         torch.set_num_threads(recorded.threads)
 
 

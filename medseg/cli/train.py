@@ -82,6 +82,8 @@ def train(
         print_json({"run": str(run.path), "report": str(run.report), "summary": str(run.summary)})
     else:
         print_summary(summary)
+        if trained.note:
+            say(f"note: {trained.note}")
         say(f"report: {run.report}\nmodel:  {run.model}")
     return 0
 

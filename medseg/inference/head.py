@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from medseg.inference.engine import Engine
+from medseg.inference.windows import WindowPlan
 
 
 class Head:
@@ -57,3 +58,11 @@ class LateHead:
         batch, _, i, j, k = shape
         logits = torch.float32.itemsize * batch * self.head.classes * i * j * k
         return self.inner.working_bytes(shape) + logits
+
+
+def let_wait(engine: Engine, plan: WindowPlan) -> tuple[Engine, Head | None]:
+    """What windows go through, and what tells the classes of its features; None: it tells them itself.
+
+    Mirrored windows are averaged as class scores, since left and right swap there.
+    """
+    return (engine.inner, engine.head) if isinstance(engine, LateHead) and not plan.mirror else (engine, None)

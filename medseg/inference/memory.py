@@ -13,7 +13,7 @@ import psutil
 
 from medseg.errors import Code, EnvironmentProblem
 from medseg.inference.engine import Engine
-from medseg.inference.head import LateHead
+from medseg.inference.head import let_wait
 from medseg.inference.postprocess import WORKING_BYTES
 from medseg.inference.restore import RESTORED_TOGETHER
 from medseg.inference.sums import TOUCHED_VALUES
@@ -118,8 +118,8 @@ def prediction_bytes(size: ScanSize, plan: WindowPlan, engine: Engine, way: Way)
         given = size.maps or size.classes
         logits = _FLOAT * plan.batch_size * given * window
         held += _FLOAT * window * (1 + plan.batch_size * size.channels)
-        computing = engine.inner if size.maps and isinstance(engine, LateHead) else engine
-        working = max(computing.working_bytes(batch), logits + logits // given * 2)
+        runs, _ = let_wait(engine, plan)
+        working = max(runs.working_bytes(batch), logits + logits // given * 2)
         if plan.mirror:
             working = max(working + logits, 3 * logits)
     if way.image_on_disk:

@@ -5,9 +5,10 @@ from jaxtyping import Integer, UInt8
 
 from medseg.inference.confidence import ConfidenceMeter
 from medseg.inference.engine import Engine
+from medseg.inference.head import let_wait
 from medseg.inference.profile import note_scan, stage
 from medseg.inference.restore import LabelRestorer
-from medseg.inference.sliding import Progress, later_head, stream_scores
+from medseg.inference.sliding import Progress, stream_scores
 from medseg.inference.windows import WindowPlan
 from medseg.inference.workspace import Workspace
 from medseg.transforms import Prepared
@@ -32,7 +33,7 @@ def predict_classes(
     """
     place = workspace or Workspace()
     axis = stream_axis(prepared)
-    head = later_head(engine, plan)
+    head = let_wait(engine, plan)[1] if plan.gives_logits else None
     restorer = LabelRestorer(
         native, prepared.geometry, axis, nested=plan.nested, nearest_axis=nearest_axis, head=head
     )

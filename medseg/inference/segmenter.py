@@ -15,6 +15,7 @@ from medseg.inference.confidence import ConfidenceMeter
 from medseg.inference.engine import Engine
 from medseg.inference.engines import build_engines
 from medseg.inference.ensemble import Ensemble, together
+from medseg.inference.head import let_wait
 from medseg.inference.memory import (
     Need,
     ScanSize,
@@ -30,7 +31,7 @@ from medseg.inference.predict import predict_classes, stream_axis, to_values
 from medseg.inference.preparation import Preparation, PreparedScan
 from medseg.inference.profile import note_need, stage
 from medseg.inference.review import ReviewRule
-from medseg.inference.sliding import Progress, late_head
+from medseg.inference.sliding import Progress
 from medseg.inference.vram import require_vram
 from medseg.inference.windows import plan_windows
 from medseg.inference.workspace import WAYS, Way, Workspace
@@ -159,7 +160,7 @@ class Segmenter:
         network = network_shape(native, self.fitted.spacing_mm, keep)
         channels = self.experiment.channel_count
         chosen = self.inference.postprocessing
-        head = late_head(self._engine, self._plan)
+        _, head = let_wait(self._engine, self._plan)
         return ScanSize(
             native.shape,
             network,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from medseg.errors import Code, EnvironmentProblem
 from medseg.inference.engine import Engine, softmax_
-from medseg.inference.head import Head, LateHead
+from medseg.inference.head import let_wait
 from medseg.inference.profile import note_windows, stage
 from medseg.inference.sums import Allocate, RingSums, ScorePlane, in_memory, nothing
 from medseg.inference.windows import Size, WindowPlan, window_grid
@@ -39,7 +39,7 @@ def stream_scores(
     """Yield the planes of class scores across ``stream_axis``, in increasing order.
 
     Scores are probabilities, or logits where the plan averages those and does not turn them into
-    probabilities after; of these, what ``later_head`` takes, if there is one.
+    probabilities after; in the place of logits, the features that a head which can wait takes (``let_wait``).
 
     When the device's memory is short, fewer windows go through the network at once; then the sums lie in the
     computer's own memory.
@@ -58,10 +58,10 @@ def stream_scores(
     groups = window_grid(inner, plan, stream_axis)
     total, done = sum(len(windows) for _, windows in groups), 0
     ends = [first for first, _ in groups[1:]] + [inner[stream_axis]]
-    head = late_head(engine, plan)
+    runs, head = let_wait(engine, plan)
     at_once = head if not plan.average_logits else None
     sums = RingSums(inner, plan, stream_axis, engine.device, allocate, release, at_once)
-    network = _Network(engine, padded, plan, pairs, make_room=sums.to_host)
+    network = _Network(runs, padded, plan, pairs, make_room=sums.to_host)
     softmax = not (plan.mirror or plan.average_logits)
     length, first_row, first_column, *across = _in_stream(image.shape[1:], lead, stream_axis)
     for (first, windows), end in zip(groups, ends, strict=True):
@@ -80,19 +80,6 @@ def stream_scores(
                     scores = inside.scores if head is None else head(inside.scores)
                     inside = ScorePlane(index, scores).softmax()
                 yield inside
-
-
-def late_head(engine: Engine, plan: WindowPlan) -> Head | None:
-    """What tells the classes of an engine's features, where the plan lets them wait.
-
-    Mirrored windows are averaged as class scores, since left and right swap there.
-    """
-    return engine.head if isinstance(engine, LateHead) and not plan.mirror else None
-
-
-def later_head(engine: Engine, plan: WindowPlan) -> Head | None:
-    """The same, where :func:`stream_scores` leaves it to its caller: planes are features."""
-    return late_head(engine, plan) if plan.gives_logits else None
 
 
 class _Network:
@@ -155,11 +142,8 @@ class _Network:
 def predict_windows(
     engine: Engine, image: Tensor, starts: list[Size], plan: WindowPlan, pairs: tuple[tuple[int, int], ...]
 ) -> Float[Tensor, "B L I J K"]:
-    """Logits of windows, or features where their head can wait; where the plan mirrors, class scores averaged
-    over mirrorings."""
+    """What the engine gives for windows; where the plan mirrors, class scores averaged over mirrorings."""
     i, j, k = plan.size
-    if isinstance(engine, LateHead) and late_head(engine, plan) is not None:
-        engine = engine.inner
     windows = torch.stack([image[:, a : a + i, b : b + j, c : c + k] for a, b, c in starts])
     logits = engine(windows)
     if not plan.mirror:

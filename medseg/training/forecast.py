@@ -1,6 +1,5 @@
 """What a training will cost, before it is paid."""
 
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from medseg.inference import plan_windows
 from medseg.inference.device import choose_device, choose_precision
 from medseg.inference.windows import window_starts
 from medseg.planning.cost import LIBRARIES_CPU, network_cost, training_bytes
+from medseg.processes import usable_cores
 from medseg.training.cost import StepCost, patch_seconds
 from medseg.training.survey import Survey
 from medseg.training.train import choose_workers
@@ -94,7 +94,7 @@ def forecast(experiment: Experiment, found: Survey, measured: StepCost | None) -
         waiting=waiting,
         steps=steps,
         minutes=minutes,
-        preparing_minutes=preparing / min(_READERS, _cores()) / 60,
+        preparing_minutes=preparing / min(_READERS, usable_cores()) / 60,
         peak_gib=ram / 2**30,
         vram_gib=None if vram is None else vram / 2**30,
         cache_gib=_cache_bytes(experiment, found) / 2**30,
@@ -116,7 +116,7 @@ def _step_seconds(
         total = measured.seconds + patches
         return total, patches / total
     threads = torch.get_num_threads() if choose_device(config.device).type == "cpu" else 1
-    shared = (threads * measured.seconds + patches) / max(_cores(), threads)
+    shared = (threads * measured.seconds + patches) / max(usable_cores(), threads)
     total = max(measured.seconds, shared, patches / workers)
     return total, max(0.0, 1 - max(measured.seconds, shared) / total)
 
@@ -179,10 +179,6 @@ def _free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 def write_preview(experiment: Experiment, path: Path) -> None:

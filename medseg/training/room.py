@@ -1,6 +1,5 @@
 """Cases worked on side by side: as many as there are cores and memory has room for, one at least."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ import psutil
 from medseg.data import Case
 from medseg.errors import MedsegError
 from medseg.io import read_geometry
+from medseg.processes import usable_cores
 from medseg.transforms import single_thread
 
 Result = TypeVar("Result")
@@ -59,11 +59,6 @@ def case_bytes(case: Case) -> int:
     return len(case.images) * VOXEL_BYTES * int(np.prod(native.shape))
 
 
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class SideBySide:
     """Threads that work on cases, each case in one thread of torch, within the memory there is.
 
@@ -71,7 +66,7 @@ class SideBySide:
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        workers = workers or cores()
+        workers = workers or usable_cores()
         self._pool = ThreadPoolExecutor(workers)
         self._ahead = 2 * workers
         self._room = Room()

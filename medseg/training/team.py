@@ -5,6 +5,7 @@ batches together are those of one process, and sums that a loss takes over the b
 """
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 import torch.distributed
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 from torch.distributed.nn.functional import all_reduce
@@ -111,19 +114,30 @@ class Team:
 def start_team(accelerator: str, precision: Any, wanted: int | str, batch_size: int) -> Team:
     """Fabric with its devices; where they are several, their processes run when this returns.
 
-    Under torchrun or SLURM the processes are there already.
+    Under torchrun, and in a SLURM step of several tasks, the processes are there already.
 
     Raises:
         UsageError: more devices are asked for than there are.
     """
     count = choose_devices(accelerator, wanted, batch_size)
     strategy = DDPStrategy(timeout=_PATIENCE) if count > 1 else "auto"
-    fabric = Fabric(accelerator=accelerator, devices=count, strategy=strategy, precision=precision)
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=count,
+        strategy=strategy,
+        precision=precision,
+        plugins=None if _started_outside() else LightningEnvironment(),
+    )
     if count > 1:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of every process it starts
         warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1x1 weights: a few numbers
         fabric.launch()
     return Team(fabric)
+
+
+def _started_outside() -> bool:
+    """Unasked, Fabric takes a SLURM job for one of several tasks, and warns where ``srun`` is installed."""
+    return TorchElasticEnvironment.detect() or int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
 def choose_devices(accelerator: str, wanted: int | str, batch_size: int) -> int:

@@ -1,6 +1,5 @@
 """From a configuration to a trained model in a run folder."""
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -18,12 +17,13 @@ from medseg.data import PreparedCache, Split, files_of_cases, find_cases, split_
 from medseg.inference.device import choose_device, choose_precision, describe_device
 from medseg.modelfile import ModelFile, save_model
 from medseg.models import build_network
+from medseg.processes import usable_cores
 from medseg.training.compiling import compiled_where_it_pays
 from medseg.training.dataset import PatchDataset, choose_augment_on
 from medseg.training.ema import EMA
 from medseg.training.environment import computing, environment, environment_lock, environment_mark
 from medseg.training.first_weights import open_first_model, take_weights, tell_misfits
-from medseg.training.fit import Job, fit
+from medseg.training.fit import Job, fit, lost_patience
 from medseg.training.log import Listener, Plan, Silent
 from medseg.training.optimizer import build_optimizer, frozen_modules
 from medseg.training.prepare import PreparedCase, PreparedCohort, prepare_cohort
@@ -43,6 +43,8 @@ class Trained:
     run: RunFolder
     split: Split
     progress: Progress
+    note: str = ""
+    """Where the clock ended it early."""
 
 
 def train(
@@ -130,7 +132,7 @@ def _train(
     result = {"step": progress.step, "best_step": progress.best_step, "validation_dice": progress.best_dice}
     if team.leads:
         run.write_manifest({**record, "finished": True, "seconds": progress.seconds, "result": result})
-    return Trained(run, split, progress)
+    return Trained(run, split, progress, cut_short(job, progress))
 
 
 def build_team(experiment: Experiment) -> Team:
@@ -226,9 +228,25 @@ def build_job(
     )
 
 
+def cut_short(job: Job, progress: Progress) -> str:
+    """What to tell of a training that the clock ended well before its steps were done."""
+    budget = job.budget
+    if (
+        not budget.steps
+        or not budget.seconds
+        or progress.step >= 0.9 * budget.steps
+        or lost_patience(job, progress)
+    ):
+        return ""
+    return (
+        f"its {budget.seconds / 60:.3g} minutes were over after {progress.step} of {budget.steps} steps: if "
+        "the Dice falls short, give it more (--set training.stop.minutes=...)"
+    )
+
+
 def choose_workers(wanted: int | str, trainers: int = 1) -> int:
     """Of each trainer. ``auto``: together one process a core but those that train, at most 8 each."""
-    return int(wanted) if wanted != "auto" else min(8, max(1, (os.cpu_count() or 1) // trainers - 1))
+    return int(wanted) if wanted != "auto" else min(8, max(1, usable_cores() // trainers - 1))
 
 
 def describe(job: Job, split: Split, learner: Learner, progress: Progress) -> Plan:

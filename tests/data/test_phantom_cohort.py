@@ -29,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return PhantomPatient(Volume(image, geometry), Volume((image > 0).astype(np.uint8), geometry))
 
     monkeypatch.setattr(cohort_module, "phantom_patient", patient)
-    monkeypatch.setattr(cohort_module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(cohort_module, "usable_cores", lambda: 1)
 
 
 def stamps(cases: tuple) -> list[tuple[int, int]]:
@@ -93,7 +93,7 @@ def test_when_processes_break_the_rest_is_made_here(
         raise BrokenProcessPool
 
     monkeypatch.setattr(cohort_module, "_make_in_pool", broken)
-    monkeypatch.setattr(cohort_module.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(cohort_module, "usable_cores", lambda: 2)
     cases = make(tmp_path, 5)
     assert all(is_intact(case.images[0].parent) for case in cases)
 

@@ -11,10 +11,10 @@ from medseg.inference import Segmenter, plan_windows
 from medseg.inference.choice import choose_engine
 from medseg.inference.engine import Engine, TorchEngine
 from medseg.inference.engines import build_engines
-from medseg.inference.head import Head, LateHead
+from medseg.inference.head import Head, LateHead, let_wait
 from medseg.inference.memory import ScanSize, sums_bytes
 from medseg.inference.review import ReviewRule
-from medseg.inference.sliding import late_head, later_head, predict_windows, stream_scores
+from medseg.inference.sliding import predict_windows, stream_scores
 from medseg.modelfile import ModelFile, load_network
 from medseg.models import build_network
 from medseg.transforms import Fitted
@@ -78,7 +78,9 @@ def test_scores_are_those_of_the_whole_network(average: str, mirror: bool) -> No
     plan = plan_windows(file.experiment)
     image = torch.randn(1, 20, 24, 40)
     late, whole = engine_of(file), TorchEngine(load_network(file), "cpu", "fp32")
-    head = later_head(late, plan)
+    _, waiting = let_wait(late, plan)
+    assert (waiting is not None) == (not mirror)
+    head = waiting if plan.gives_logits else None
     assert (head is not None) == (average == "logits" and not mirror)
     for one, other in zip(stream_scores(late, image, plan), stream_scores(whole, image, plan), strict=True):
         scores = one.scores if head is None else head(one.scores)
@@ -103,7 +105,8 @@ def test_masks_are_those_of_the_whole_network(average: str, nested: bool) -> Non
 def test_windows_are_carried_as_features() -> None:
     file = model(average="logits")
     plan, engine = plan_windows(file.experiment), engine_of(file)
-    windows = predict_windows(engine, torch.randn(1, 16, 16, 16), [(0, 0, 0)], plan, ())
+    runs, _ = let_wait(engine, plan)
+    windows = predict_windows(runs, torch.randn(1, 16, 16, 16), [(0, 0, 0)], plan, ())
     assert windows.shape == (1, 4, 16, 16, 16)
     size = ScanSize((64, 64, 64), (64, 64, 64), 1, STRUCTURES + 1)
     assert sums_bytes(replace(size, maps=4), plan) * (STRUCTURES + 1) == sums_bytes(size, plan) * 4
@@ -113,7 +116,8 @@ def test_windows_are_carried_as_features() -> None:
 
 def test_mirrored_scores_do_not_wait() -> None:
     file = model(average="logits", mirror=True)
-    assert late_head(engine_of(file), plan_windows(file.experiment)) is None
+    engine = engine_of(file)
+    assert let_wait(engine, plan_windows(file.experiment)) == (engine, None)
 
 
 def test_few_classes_do_not_wait() -> None:

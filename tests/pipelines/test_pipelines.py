@@ -1,4 +1,4 @@
-"""The workflows: planned in a dry run; run, killed and completed at night."""
+"""The workflows: planned as jobs of a cluster, run on this machine; killed and completed at night."""
 
 import csv
 import importlib.util
@@ -73,16 +73,23 @@ def command(name: str, *more: str, profile: str = "laptop") -> list[str]:
     ]
 
 
-def run(name: str, place: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def run(name: str, place: Path, *more: str, profile: str = "laptop") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(name, *more), cwd=place, capture_output=True, text=True, timeout=900, check=False
+        command(name, *more, profile=profile),
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
 
 
 @needs_snakemake
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_dry_run(name: str, place: Path) -> None:
-    done = run(name, place, "-n")
+    """As jobs of a cluster; with the laptop's profile each runs below."""
+    pytest.importorskip("snakemake_executor_plugin_slurm", reason="needs the extra pipelines")
+    done = run(name, place, "-n", profile="slurm")
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout + done.stderr
     table = told[told.rindex("Job stats:") :].partition("total")[0]
@@ -136,10 +143,38 @@ def kill_when(
     process.wait(120)
 
 
+def cross_validated(place: Path) -> None:
+    """Every patient of the folds has one row in the pooled table, and all that follows from it is there."""
+    done = run("cross_validation", place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (place / "cv" / "folds.csv").open(newline="") as file:
+        folds = {row["case"]: row["fold"] for row in csv.DictReader(file)}
+    with (place / "cv" / "out_of_fold" / "cases.csv").open(newline="") as file:
+        pooled = [row["case"] for row in csv.DictReader(file) if row["structure"] == "bright"]
+    assert sorted(pooled) == sorted(name for name, fold in folds.items() if fold != "held out")
+    assert json.loads((place / "cv" / "postprocessing.json").read_text())["postprocessing"]
+    assert (place / "cv" / "held_out" / "summary.json").is_file()
+
+
+@needs_snakemake
+@pytest.mark.timeout(900)
+def test_each_runs_from_end_to_end(place: Path, tiny_cohort: Path) -> None:
+    cross_validated(place)
+    (place / "scans").mkdir()
+    for patient in tiny_cohort.iterdir():
+        os.link(patient / "ct.nii.gz", place / "scans" / f"{patient.name}.nii.gz")
+    assert run("cohort_inference", place).returncode == 0
+    with (place / "masks" / "summary.csv").open(newline="") as file:
+        assert [row["patient"] for row in csv.DictReader(file)] == [f"p{n}" for n in range(6)]
+    done = run("reproduce", place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (place / "experiments" / "comparisons" / "seeds" / "comparison.json").is_file()
+
+
 @needs_snakemake
 @pytest.mark.nightly
 @pytest.mark.timeout(3000)
-def test_killed_three_times_and_completed(place: Path, tiny_cohort: Path) -> None:
+def test_killed_three_times_and_completed(place: Path) -> None:
     """Snakemake alone, all that it started, and Ctrl-C: each time the same command goes on."""
 
     def start() -> subprocess.Popen[bytes]:
@@ -151,22 +186,4 @@ def test_killed_three_times_and_completed(place: Path, tiny_cohort: Path) -> Non
     kill_when(start(), lambda run: (run / "model.safetensors").exists(), runs, signal.SIGKILL, True)
     kill_when(start(), lambda run: (run / "summary.json").exists(), runs, signal.SIGINT, True)
     time.sleep(1)
-    done = run("cross_validation", place)
-    assert done.returncode == 0, done.stdout + done.stderr
-    with (place / "cv" / "folds.csv").open(newline="") as file:
-        folds = {row["case"]: row["fold"] for row in csv.DictReader(file)}
-    with (place / "cv" / "out_of_fold" / "cases.csv").open(newline="") as file:
-        pooled = [row["case"] for row in csv.DictReader(file) if row["structure"] == "bright"]
-    assert sorted(pooled) == sorted(name for name, fold in folds.items() if fold != "held out")
-    assert json.loads((place / "cv" / "postprocessing.json").read_text())["postprocessing"]
-    assert (place / "cv" / "held_out" / "summary.json").is_file()
-
-    (place / "scans").mkdir()
-    for patient in tiny_cohort.iterdir():
-        os.link(patient / "ct.nii.gz", place / "scans" / f"{patient.name}.nii.gz")
-    assert run("cohort_inference", place).returncode == 0
-    with (place / "masks" / "summary.csv").open(newline="") as file:
-        assert [row["patient"] for row in csv.DictReader(file)] == [f"p{n}" for n in range(6)]
-    done = run("reproduce", place)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (place / "experiments" / "comparisons" / "seeds" / "comparison.json").is_file()
+    cross_validated(place)

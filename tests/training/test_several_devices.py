@@ -33,15 +33,30 @@ def ended(process: subprocess.Popen[str]) -> str:
         return process.communicate()[1]
 
 
+IN_A_SLURM_JOB = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_NAME": "fold_0",
+    "SLURM_NTASKS": "1",
+    "SLURM_NTASKS_PER_NODE": "1",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+}
+
+
 @pytest.mark.nightly
-def test_two_processes_equal_one_with_the_joint_batch(tiny_cohort: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("surroundings", [{}, IN_A_SLURM_JOB], ids=["plain", "slurm"])
+def test_two_processes_equal_one_with_the_joint_batch(
+    surroundings: dict[str, str], tiny_cohort: Path, tmp_path: Path
+) -> None:
     alone, both = RunFolder(tmp_path / "alone"), RunFolder(tmp_path / "both")
     short: dict[str, object] = {"stop": {"epochs": 2}, "precision": "fp32"}
     train(experiment_of(tiny_cohort, 1, **short), alone)
     config = write_config(tmp_path / "config.yaml", experiment_of(tiny_cohort, 2, **short))
-    process = start_training(config, both.path, OMP_NUM_THREADS="1")
+    process = start_training(config, both.path, OMP_NUM_THREADS="1", **surroundings)
     told = ended(process)
     assert process.returncode == 0, told
+    assert "srun" not in told
     ends = [(load_model(run.model).weights, plain_rows(run)) for run in (alone, both)]
     (one, rows_of_one), (two, rows_of_two) = ends
     for name, value in one.items():

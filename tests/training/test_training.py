@@ -51,12 +51,19 @@ def test_learns_the_tiny_cohort(tiny_cohort: Path, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     trained = train(tiny_experiment(tiny_cohort, stop={"epochs": 60}, validate_every=30), run)
     assert trained.progress.best_dice > 0.8
+    assert not trained.note
     manifest = run.read_manifest()
     assert manifest["finished"]
     assert set(manifest["data"]) == {"files", "train", "validation", "test"}
     assert {"torch", "medseg", "torchio"} <= set(manifest["packages"])
     for line in run.metrics.read_text().splitlines():
         json.loads(line)
+
+
+def test_it_is_told_that_the_clock_ended_it(tiny_cohort: Path, tmp_path: Path) -> None:
+    stop = {"epochs": 100_000, "minutes": 0.01}
+    trained = train(quick_experiment(tiny_cohort, stop=stop), RunFolder(tmp_path / "run"))
+    assert f"0.01 minutes were over after {trained.progress.step} of 300000 steps" in trained.note
 
 
 def test_gradient_accumulation_equals_the_joint_batch(tiny_cohort: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from medseg.data.case import Case
 from medseg.data.phantom.simulate import phantom_patient
 from medseg.errors import Code, EnvironmentProblem, UsageError
 from medseg.io import write_volume
-from medseg.processes import end_with
+from medseg.processes import end_with, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def _sha256(path: Path) -> str:
 
 def _make(jobs: list[Job]) -> Iterator[int]:
     """Make all patients; yields the index of each when it is ready."""
-    workers = min(os.cpu_count() or 1, len(jobs), 8)
+    workers = min(usable_cores(), len(jobs), 8)
     left = {job[2]: job for job in jobs}
     if workers > 1 and len(jobs) >= POOL_PAYS_FROM and not multiprocessing.current_process().daemon:
         try:
