@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.browser import chromium, opened, require_accessible, require_both_themes, require_no_sideways
+from support.browser import (
+    chromium,
+    opened,
+    require_accessible,
+    require_both_themes,
+    require_no_sideways,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +37,9 @@ def page(browser, report: Path) -> Iterator[Any]:
 
 
 def wait_for_case(page: Any, name: str) -> None:
-    page.wait_for_function(
-        "(name) => { const box = document.getElementById('viewer-box');"
-        " return box.dataset.case === name && box.getAttribute('aria-busy') === 'false'; }",
-        arg=name,
+    box = "document.getElementById('viewer-box')"
+    wait_until(
+        page, f"{box}.dataset.case === {json.dumps(name)} && {box}.getAttribute('aria-busy') === 'false'"
     )
     settle(page)
 
@@ -76,7 +82,7 @@ def test_hostile_names_are_shown_as_text(page) -> None:
     assert page.locator("main b, main script, img").count() == 0
     assert page.get_by_role("rowheader", name="document.title='taken'").count() == 1
     page.locator("[data-part=better]").click()
-    page.wait_for_function("document.getElementById('viewer-box').dataset.case.includes('taken')")
+    wait_until(page, "document.getElementById('viewer-box').dataset.case.includes('taken')")
     settle(page)
     assert page.locator("main b, main script, img").count() == 0
     assert "<b>y</b>" in page.locator("[data-part=scores]").inner_text()
@@ -127,7 +133,7 @@ def test_keys_wheel_and_pointer_scroll_through_the_slices(page) -> None:
     canvas.hover()
     top = page.evaluate("scrollY")
     page.mouse.wheel(0, -100)
-    page.wait_for_function(f"Number(document.querySelectorAll('.plane input')[1].value) === {before[1] + 1}")
+    wait_until(page, f"Number(document.querySelectorAll('.plane input')[1].value) === {before[1] + 1}")
     assert page.evaluate("scrollY") == top, "the page stays"
     box = page.locator(".plane canvas").nth(2).bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.5)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -44,6 +45,15 @@ def opened(browser: Any, path: Path) -> Iterator[Any]:
     assert shown.troubles == [], shown.troubles
     assert shown.evaluate("violations") == 0
     shown.close()
+
+
+def wait_until(page: Any, expression: str, seconds: float = 30) -> None:
+    """Asked from here, again and again: what Playwright polls within the page falls under the page's own
+    content security policy from the second look on, which forbids it."""
+    end = monotonic() + seconds
+    while not page.evaluate(expression):
+        assert monotonic() < end, f"not so within {seconds} s: {expression}"
+        sleep(0.02)
 
 
 def _outside(url: str) -> bool:
