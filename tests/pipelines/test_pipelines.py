@@ -17,6 +17,7 @@ import yaml
 from medseg.cli.app import app
 from medseg.config import load_experiment
 from support.training_runs import quick_experiment, wait_for, write_config
+from support.warm_start import open_door
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINES = ROOT / "pipelines"
@@ -63,19 +64,19 @@ JOBS = {
 }  # fmt: skip
 
 
-def command(name: str, *more: str, profile: str = "laptop") -> list[str]:
+def command(name: str, *more: str, profile: str = "laptop", medseg: str = MEDSEG) -> list[str]:
     settings = [f"{key}={value}" for key, value in SETTINGS[name].items()]
     return [
         *(sys.executable, "-m", "snakemake", "-s", str(PIPELINES / f"{name}.smk")),
         *("--profile", str(PIPELINES / "profiles" / profile)),
         *more,
-        *("--config", *settings, f"medseg={MEDSEG}"),
+        *("--config", *settings, f"medseg={medseg}"),
     ]
 
 
-def run(name: str, place: Path, *more: str, profile: str = "laptop") -> subprocess.CompletedProcess[str]:
+def run(name: str, place: Path, *more: str, **how: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(name, *more, profile=profile),
+        command(name, *more, **how),
         cwd=place,
         capture_output=True,
         text=True,
@@ -143,9 +144,9 @@ def kill_when(
     process.wait(120)
 
 
-def cross_validated(place: Path) -> None:
+def cross_validated(place: Path, **how: str) -> None:
     """Every patient of the folds has one row in the pooled table, and all that follows from it is there."""
-    done = run("cross_validation", place)
+    done = run("cross_validation", place, **how)
     assert done.returncode == 0, done.stdout + done.stderr
     with (place / "cv" / "folds.csv").open(newline="") as file:
         folds = {row["case"]: row["fold"] for row in csv.DictReader(file)}
@@ -159,16 +160,17 @@ def cross_validated(place: Path) -> None:
 @needs_snakemake
 @pytest.mark.timeout(900)
 def test_each_runs_from_end_to_end(place: Path, tiny_cohort: Path) -> None:
-    cross_validated(place)
-    (place / "scans").mkdir()
-    for patient in tiny_cohort.iterdir():
-        os.link(patient / "ct.nii.gz", place / "scans" / f"{patient.name}.nii.gz")
-    assert run("cohort_inference", place).returncode == 0
-    with (place / "masks" / "summary.csv").open(newline="") as file:
-        assert [row["patient"] for row in csv.DictReader(file)] == [f"p{n}" for n in range(6)]
-    done = run("reproduce", place)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (place / "experiments" / "comparisons" / "seeds" / "comparison.json").is_file()
+    with open_door(place) as medseg:
+        cross_validated(place, medseg=medseg)
+        (place / "scans").mkdir()
+        for patient in tiny_cohort.iterdir():
+            os.link(patient / "ct.nii.gz", place / "scans" / f"{patient.name}.nii.gz")
+        assert run("cohort_inference", place, medseg=medseg).returncode == 0
+        with (place / "masks" / "summary.csv").open(newline="") as file:
+            assert [row["patient"] for row in csv.DictReader(file)] == [f"p{n}" for n in range(6)]
+        done = run("reproduce", place, medseg=medseg)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (place / "experiments" / "comparisons" / "seeds" / "comparison.json").is_file()
 
 
 @needs_snakemake

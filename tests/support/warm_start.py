@@ -7,10 +7,12 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +78,62 @@ class WarmStart:
         return int(stream.readline())
 
 
-def serve() -> None:
+@contextmanager
+def open_door(folder: Path) -> Iterator[str]:
+    """A shell command that is ``medseg`` meanwhile, for programs that call it themselves, several at once."""
+    path, told = folder / "door", folder / "door.txt"
+    command = [sys.executable, str(_SERVER), str(path)]
+    with told.open("wb") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"0\n", told.read_text()
+            yield f"{sys.executable} -I -S {_SERVER.with_name('warm_door.py')} {path}"
+        finally:
+            server.kill()
+
+
+def import_all() -> None:
+    """What takes long to import."""
     import medseg.batch
     import medseg.cli.display
     import medseg.report.folders
     import medseg.report.run
-    import medseg.training  # noqa: F401 - what takes long to import
+    import medseg.training  # noqa: F401
 
-    def tell(number: int) -> None:
-        os.write(1, f"{number}\n".encode())
 
+def tell(number: int) -> None:
+    os.write(1, f"{number}\n".encode())
+
+
+def serve_at(path: str) -> None:
+    """Who knocks sends an order, as lines of JSON, and is sent the exit code."""
+    import_all()
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(path)
+        door.listen()
+        tell(0)
+        while True:
+            caller, _ = door.accept()
+            if os.fork() == 0:
+                attend(caller)
+            caller.close()
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+
+
+def attend(caller: socket.socket) -> None:
+    order = json.loads(caller.makefile("rb").readline())
+    pid = os.fork()
+    if pid == 0:
+        run(order)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    caller.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
+    os._exit(0)
+
+
+def serve() -> None:
+    import_all()
     tell(0)
     while line := sys.stdin.buffer.readline():
         order = json.loads(line)
@@ -115,4 +163,4 @@ def run(order: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve_at(sys.argv[1]) if len(sys.argv) > 1 else serve()
