@@ -79,7 +79,8 @@ def train(
                 say(f"report so far: {run.report}")
             leave(interrupted.exit_code)
     if json:
-        print_json({"run": str(run.path), "report": str(run.report), "summary": str(run.summary)})
+        paths = {"run": str(run.path), "report": str(run.report), "summary": str(run.summary)}
+        print_json({**paths, "note": trained.note})
     else:
         print_summary(summary)
         if trained.note:
