@@ -120,10 +120,10 @@ def _step(node: Any, name: str, dotted: str, override: str) -> Any:
 
 
 def _index(node: list[Any], name: str, override: str) -> int:
-    if not name.isdecimal() or int(name) >= len(node):
+    if not name.isdecimal() or len(name) > 9 or int(name) >= len(node):  # Python reads 4300 digits at most
         entries = f"0 to {len(node) - 1}" if node else "none"
         raise ConfigError(
             Code.CONFIG_OVERRIDE,
-            f"--set {override}: '{name}' is not an entry of the list ({entries}); or set the whole list",
+            f"--set {override:.200}: '{name:.20}' is not an entry of the list ({entries}); or set the whole list",
         )
     return int(name)
