@@ -46,14 +46,17 @@ def write_nnunet_folder(folder: Path, model: ModelFile) -> Path:
 
 
 def plan_of(experiment: Experiment, batch_size: int) -> dict[str, Any]:
-    """``plans.json`` for training the network of ``experiment`` with nnU-Net's own trainer."""
+    """``plans.json`` for training the network of ``experiment`` with nnU-Net's own trainer.
+
+    Dice is counted over the batch, as ours is, so that both minimise the same.
+    """
     network, patch = experiment.model, experiment.sampling.patch_size
     if not isinstance(network, UNetConfig):
         raise SystemExit(f"nnU-Net has no {network.kind}: give a U-Net")
     plans = nnunet.plans(
         _architecture(network, patch), (0, 1, 2), (1.0, 1.0, 1.0), patch[::-1], ("ZScoreNormalization",)
     )
-    told = {"batch_size": batch_size, "batch_dice": False, "data_identifier": "bench"}
+    told = {"batch_size": batch_size, "batch_dice": True, "data_identifier": "bench"}
     configuration = {**plans["configurations"]["fullres"], **told}
     return {**plans, "dataset_name": "Dataset998_Bench", "configurations": {"3d_fullres": configuration}}
 
