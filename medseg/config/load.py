@@ -124,6 +124,7 @@ def _index(node: list[Any], name: str, override: str) -> int:
         entries = f"0 to {len(node) - 1}" if node else "none"
         raise ConfigError(
             Code.CONFIG_OVERRIDE,
-            f"--set {override:.200}: '{name:.20}' is not an entry of the list ({entries}); or set the whole list",
+            f"--set {override:.200}: '{name:.20}' is not an entry of the list ({entries}); or set the whole "
+            "list",
         )
     return int(name)

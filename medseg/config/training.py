@@ -11,7 +11,8 @@ class SamplingConfig(Settings):
     patch_size: SizeTriple
     """Voxels of a training patch along i, j, k of the preprocessed grid; [256, 256, 1] is an axial slice."""
     foreground: Probability = 0.5
-    """Share of patches centred on a voxel of a structure; structures take turns, so small ones are seen."""
+    """Share of patches centred on a voxel of a structure; structures take turns, so small ones are seen, and
+    one that was drawn in few cases has its turn there the oftener."""
 
 
 class DiceLoss(Settings):

@@ -60,6 +60,7 @@ class PatchDataset(Dataset[Sample]):
             pairs=self.experiment.class_pairs,
             patch_size=self.experiment.sampling.patch_size,
         )
+        self._weights = turns([case.known for case in self.cases])
         self._begin, self._finish = WorkerShare(self._augment), DeviceAugment(self._augment)
 
     def __len__(self) -> int:
@@ -82,6 +83,7 @@ class PatchDataset(Dataset[Sample]):
                 index=case.foreground,
                 rng=np.random.default_rng((seed, epoch, 1 + sample)),
                 margin=margin,
+                weights=self._weights,
             )
             known = torch.tensor(self.cases[chosen].known)
             if self.augment_on == "device":
@@ -117,6 +119,18 @@ class PatchDataset(Dataset[Sample]):
             foreground = ForegroundIndex.from_array(np.asarray(arrays["foreground"]))
             self._opened[chosen] = Opened(arrays["image"], arrays["label"], foreground)
         return self._opened[chosen]
+
+
+def turns(known: Sequence[Sequence[bool]]) -> Float32[np.ndarray, "L"] | None:
+    """How likely each class is the one in the middle of a patch, in cases that show it: the more, the fewer
+    cases it was drawn in, so that a structure drawn in a third of them is not seen a third as often.
+
+    None: all were drawn in as many, and take equal turns.
+    """
+    drawn = np.sum(np.asarray(known, dtype=bool), axis=0)[1:] if len(known) else np.empty(0, int)
+    if len(np.unique(drawn)) < 2:
+        return None
+    return np.concatenate([[0.0], 1 / np.maximum(drawn, 1)]).astype(np.float32)
 
 
 def choose_augment_on(config: TrainingConfig, device: torch.device) -> AugmentOn:

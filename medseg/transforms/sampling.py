@@ -66,11 +66,13 @@ def sample_patch(
     index: ForegroundIndex,
     rng: np.random.Generator,
     margin: Size = (0, 0, 0),
+    weights: Float32[np.ndarray, "L"] | None = None,
 ) -> tuple[Float32[Tensor, "C i j k"], UInt8[Tensor, "i j k"]]:
     """A patch of ``size`` voxels, of which ``margin`` on each side is context for augmentation.
 
     With probability ``foreground`` a voxel of a structure lies in the middle half of what is inside the
-    margin (each structure of the case is as likely); else the patch lies anywhere. What is inside the margin
+    margin; else the patch lies anywhere. Each structure of the case is as likely, or as its class's entry of
+    ``weights`` has it. What is inside the margin
     stays in the volume where that is large enough, and is centred on it where not. Beyond the volume the
     image is the lowest value in the patch, channel by channel, and the label is background. ``image`` and
     ``label`` may be memory maps: only the bytes of the patch are read.
@@ -82,13 +84,23 @@ def sample_patch(
         )
     centre = None
     if index.classes and rng.random() < foreground:
-        voxels = index.voxels[int(rng.integers(len(index.classes)))]
+        voxels = index.voxels[_turn(index.classes, weights, rng)]
         centre = voxels[int(rng.integers(len(voxels)))]
     start = [
         _inner_start(n, total, None if centre is None else int(centre[axis]), rng) - margin[axis]
         for axis, (n, total) in enumerate(zip(inner, label.shape, strict=True))
     ]
     return _cut(image, start, size), _cut_label(label, start, size)
+
+
+def _turn(
+    classes: tuple[int, ...], weights: Float32[np.ndarray, "L"] | None, rng: np.random.Generator
+) -> int:
+    """Which of ``classes`` it is this time."""
+    if weights is None:
+        return int(rng.integers(len(classes)))
+    share = weights[list(classes)].astype(float)
+    return int(rng.choice(len(classes), p=share / share.sum()))
 
 
 def _inner_start(size: int, total: int, voxel: int | None, rng: np.random.Generator) -> int:

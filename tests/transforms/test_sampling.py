@@ -87,6 +87,18 @@ def test_foreground_takes_turns_and_lies_in_the_middle():
     assert 0 < sum(anywhere) < 60
 
 
+def test_turns_can_be_weighed_class_by_class():
+    image, label = case()
+    index = ForegroundIndex.build(label)  # of 1 and 3
+    rng = np.random.default_rng(0)
+    weights = np.array([0, 1, 5, 3], np.float32)  # class 2 is not here, and has no part
+    patches = [
+        sample_patch(image, label, (1, 1, 1), foreground=1, index=index, rng=rng, weights=weights)[1].item()
+        for _ in range(400)
+    ]
+    assert set(patches) == {1, 3} and 260 < patches.count(3) < 340
+
+
 def test_every_voxel_can_be_inside_the_margin():
     image, label = case((6, 6, 5))
     index = ForegroundIndex.build(label)
