@@ -72,10 +72,10 @@ def sample_patch(
 
     With probability ``foreground`` a voxel of a structure lies in the middle half of what is inside the
     margin; else the patch lies anywhere. Each structure of the case is as likely, or as its class's entry of
-    ``weights`` has it. What is inside the margin
-    stays in the volume where that is large enough, and is centred on it where not. Beyond the volume the
-    image is the lowest value in the patch, channel by channel, and the label is background. ``image`` and
-    ``label`` may be memory maps: only the bytes of the patch are read.
+    ``weights`` has it. What is inside the margin stays in the volume where that is large enough, and is
+    centred on it where not. Beyond the volume the image is the lowest value in the patch, channel by channel,
+    and the label is background. ``image`` and ``label`` may be memory maps: only the bytes of the patch are
+    read.
     """
     inner = [n - 2 * m for n, m in zip(size, margin, strict=True)]
     if min(inner) < 1:

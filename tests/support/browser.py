@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
+
+from support.training_runs import wait_for
 
 BROWSER = Path("/usr/bin/chromium")
 FLAGS = [
@@ -47,13 +48,10 @@ def opened(browser: Any, path: Path) -> Iterator[Any]:
     shown.close()
 
 
-def wait_until(page: Any, expression: str, seconds: float = 30) -> None:
+def wait_until(page: Any, expression: str) -> None:
     """Asked from here, again and again: what Playwright polls within the page falls under the page's own
     content security policy from the second look on, which forbids it."""
-    end = monotonic() + seconds
-    while not page.evaluate(expression):
-        assert monotonic() < end, f"not so within {seconds} s: {expression}"
-        sleep(0.02)
+    wait_for(lambda: page.evaluate(expression), 30)
 
 
 def _outside(url: str) -> bool:

@@ -15,9 +15,8 @@ def test_all_take_equal_turns_where_all_was_drawn():
 def test_what_few_cases_show_has_its_turn_there_the_oftener():
     found = turns([(True, True, True, False)] * 6 + [(True, True, False, False)] * 3)
     assert found is not None
-    np.testing.assert_allclose(
-        found, [0, 1 / 9, 1 / 6, 1], rtol=1e-6
-    )  # the last was never drawn: nowhere to be
+    nowhere_to_be = 1  # what was never drawn
+    np.testing.assert_allclose(found, [0, 1 / 9, 1 / 6, nowhere_to_be], rtol=1e-6)
 
 
 @given(st.integers(1, 6).flatmap(lambda n: st.lists(st.tuples(*[st.booleans()] * n), min_size=1)))
@@ -28,9 +27,5 @@ def test_rarer_is_never_lighter(rows: list[tuple[bool, ...]]):
         assert len(set(drawn)) == 1
     else:
         assert found[0] == 0 and len(found) == 1 + len(drawn)
-        assert all(
-            (found[1 + a] >= found[1 + b])
-            for a in range(len(drawn))
-            for b in range(len(drawn))
-            if drawn[a] <= drawn[b]
-        )
+        pairs = list(zip(drawn, found[1:], strict=True))
+        assert all(weight >= other for n, weight in pairs for m, other in pairs if n <= m)
